@@ -1,0 +1,131 @@
+"""What each process of the service runs: the TLS listener, the plain HTTP listener, and the duties."""
+
+import os
+import signal
+import socket
+from types import FrameType
+from typing import Any
+
+from granian.constants import Interfaces, SSLProtocols
+from granian.http import HTTP1Settings, HTTP2Settings
+from granian.log import LOGGING_CONFIG, LogLevels
+from granian.server.mp import MPServer
+
+from acme_server.application import create_application, refusal
+from acme_server.duties import acme_duties
+from cli.offline.processes import Announcer, begin_child
+from pki.api.front import Front, plain_refusal
+from pki.api.publication import create_publication
+from pki.config import Config, Endpoint
+from pki.core import open_core, open_database, server_pem
+from pki.errors import Misconfigured
+from pki.jobs import Runner, house_duties
+
+_HEADER_MILLISECONDS = 10_000
+_HEADERS_OCTETS = 64 * 1024
+_HANDLERS: Any = LOGGING_CONFIG["handlers"]
+_LOG = {"handlers": {name: {**handler, "stream": "ext://sys.stderr"} for name, handler in _HANDLERS.items()}}
+
+
+def address_of(endpoint: Endpoint) -> str:
+    """Return the address to bind, which the server library does not look up by itself.
+
+    Raises:
+        Misconfigured: the host's name has no address.
+    """
+    try:
+        found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError):
+        advice = "give an address of this machine"
+        raise Misconfigured(f"the name {endpoint.host!a} has no address", advice=advice) from None
+    return str(found[0][4][0])
+
+
+def check_port_free(endpoint: Endpoint, key: str) -> None:
+    """Refuse early, in one line, an address that cannot be bound.
+
+    The listeners share their port (SO_REUSEPORT), so that a second service would otherwise start in silence.
+
+    Raises:
+        Misconfigured: the address is in use, not of this machine, or needs more rights.
+    """
+    address = address_of(endpoint)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, endpoint.port))
+            probe.listen(1)
+        except OSError as error:
+            advice = f"stop what listens there, or choose another address with {key}"
+            raise Misconfigured(f"cannot listen on {endpoint}: {error.strerror}", advice=advice) from None
+
+
+def _server(endpoint: Endpoint, **settings: Any) -> MPServer:
+    """Return a server with one worker: the supervisor itself keeps several, and replaces each by itself."""
+    return MPServer(
+        "sealward",
+        address=address_of(endpoint),
+        port=endpoint.port,
+        interface=Interfaces.RSGI,
+        workers=1,
+        websockets=False,
+        log_level=LogLevels.warning,
+        log_dictconfig=_LOG,
+        http1_settings=HTTP1Settings(header_read_timeout=_HEADER_MILLISECONDS, max_buffer_size=_HEADERS_OCTETS),
+        http2_settings=HTTP2Settings(max_headers_size=_HEADERS_OCTETS),
+        **settings,
+    )
+
+
+def run_https(config: Config, announcer: Announcer) -> None:
+    """Serve ACME over TLS."""
+    parent = os.getpid()
+
+    def load(_target: str) -> Any:
+        begin_child(parent)
+        with announcer.ending_on_failure():
+            core = open_core(config)
+            front = Front(
+                create_application(core),
+                refusal,
+                threads=config.server.threads,
+                max_body=config.server.max_body,
+                body_timeout=config.server.body_timeout,
+            )
+        announcer.ready()
+        return front
+
+    pem = server_pem(config)
+    protocol = SSLProtocols.tls12 if config.server.tls_1_2 else SSLProtocols.tls13
+    _server(config.server.listen, ssl_cert=pem, ssl_key=pem, ssl_protocol_min=protocol).serve(target_loader=load)
+
+
+def run_http(config: Config, announcer: Announcer) -> None:
+    """Serve CRLs and CA certificates over plain HTTP, and nothing else (RFC 5280 8: they are signed)."""
+    parent = os.getpid()
+
+    def load(_target: str) -> Any:
+        begin_child(parent)
+        with announcer.ending_on_failure():
+            application = create_publication(open_database(config))
+            timeout = config.server.body_timeout
+            front = Front(application, plain_refusal, threads=4, max_body=4096, body_timeout=timeout)
+        announcer.ready()
+        return front
+
+    _server(config.http.listen).serve(target_loader=load)
+
+
+def run_duties(config: Config, announcer: Announcer) -> None:
+    """Run the periodic duties until told to stop."""
+    core = open_core(config)
+    runner = Runner(core, [*house_duties(core), *acme_duties(core)])
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        runner.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    announcer.ready()
+    runner.run()

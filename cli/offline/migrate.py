@@ -1,0 +1,22 @@
+"""`sealward migrate`: bring the database to this version's tables."""
+
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+from cli.offline.settings import config_option
+from pki.config import load
+from pki.core import database_url
+from pki.storage.database import Database
+from pki.storage.migrate import migrate, pending
+
+
+@click.command
+@config_option
+def command(*, file: Path) -> None:
+    """Bring the database to this version's tables, all of them or none."""
+    with closing(Database.open(database_url(load(file)))) as database:
+        missing = pending(database)
+        migrate(database)
+    click.echo(f"The database is migrated: {', '.join(missing)}." if missing else "The database was up to date.")

@@ -1,0 +1,1 @@
+"""The certificate authority: issuers, profiles, the one issuance gate, revocation and CRLs."""

@@ -1,0 +1,116 @@
+"""Periodic duties, one runner at a time, elected through the database."""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+
+from hsm.errors import HsmError
+from pki.clock import to_ms
+from pki.core import Core
+from pki.errors import SealwardError
+from pki.storage.database import Tx
+from pki.storage.tables import job_locks
+
+logger = logging.getLogger("sealward.jobs")
+
+_TERM = timedelta(seconds=15)
+_RENEWED_AT = timedelta(seconds=10)
+"""What must be left of a term when it is renewed: not at each turn, since each renewal is a write to the disk."""
+_PAUSE = 0.25
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """Something to do every `period` seconds; `run` must be safe to repeat and to be cut short."""
+
+    name: str
+    period: float
+    run: Callable[[], object]
+    everywhere: bool = False
+    """Whether every replica does it for itself (its own TLS certificate, say), elected or not."""
+
+
+class Runner:
+    """Runs duties while this process holds the election; a failing duty is reported and tried again."""
+
+    def __init__(self, core: Core, duties: Sequence[Duty]) -> None:
+        self._core = core
+        self._duties = duties
+        self._due = dict.fromkeys((duty.name for duty in duties), 0.0)
+        self._elected_until = 0.0
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """End `run` after the duty that is running."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Run what is due, four times a second, until stopped."""
+        while not self._stopping.wait(_PAUSE):
+            self.turn()
+        self._core.close()
+
+    def turn(self) -> None:
+        """Run every duty that is due now, the shared ones only when elected."""
+        elected = self._try(self._elect, "election")
+        for duty in self._duties:
+            now = self._core.clock.monotonic()
+            if self._due[duty.name] <= now and (elected or duty.everywhere):
+                self._due[duty.name] = now + duty.period
+                self._try(duty.run, duty.name)
+
+    def _try(self, work: Callable[[], T], name: str) -> T | None:
+        try:
+            return work()
+        except (SealwardError, HsmError) as error:
+            logger.warning("%s will be tried again: %s", name, error)
+        except Exception:
+            logger.exception("%s failed", name)
+        return None
+
+    def _elect(self) -> bool:
+        now, holder = self._core.clock.now(), self._core.worker
+        values = {"holder": holder, "until_at": to_ms(now + _TERM)}
+
+        def work(tx: Tx) -> bool:
+            row = tx.execute(select(job_locks).where(job_locks.c.name == "duties")).first()
+            if row is None:
+                tx.execute(job_locks.insert().values(name="duties", **values))
+                return True
+            if row.until_at > to_ms(now) and row.holder != holder:
+                return False
+            claimed = tx.execute(
+                update(job_locks)
+                .where(
+                    job_locks.c.name == "duties",
+                    job_locks.c.holder == row.holder,
+                    job_locks.c.until_at == row.until_at,
+                )
+                .values(**values)
+            )
+            return claimed.rowcount == 1
+
+        if self._elected_until - _RENEWED_AT.total_seconds() > self._core.clock.monotonic():
+            return True
+        try:
+            elected = self._core.database.write(work)
+        except IntegrityError:
+            return False
+        self._elected_until = self._core.clock.monotonic() + _TERM.total_seconds() if elected else 0.0
+        return elected
+
+
+def house_duties(core: Core) -> list[Duty]:
+    """Return the duties of the house itself."""
+    return [
+        Duty("reconcile the ledger", 2.0, core.reconciler.run),
+        Duty("publish CRLs", 0.5, core.crls.publish_due),
+        Duty("renew the server's certificate", 60.0, core.server_certificate.renew_if_due, everywhere=True),
+    ]

@@ -1,0 +1,254 @@
+"""The ledger's rows: one for each serial ever reserved, in the states reserved, issued, revoked and abandoned."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from sqlalchemy import ColumnElement, Row, bindparam, func, insert, select, update
+
+from pki.clock import from_ms, to_ms
+from pki.errors import Conflict, NotFound
+from pki.storage.database import Tx
+from pki.storage.tables import blocked_keys, certificates
+
+RESERVATION = timedelta(seconds=60)
+"""How long a worker has from reservation to record before another may finish its work."""
+KEY_COMPROMISE = 1
+_LONGEST_CRL = timedelta(days=31)
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What is committed before anything is signed. `serial` is hex; `names` are `type:value` texts."""
+
+    id: str
+    namespace_id: str
+    issuer_id: str
+    serial: str
+    kind: str
+    profile: str
+    requester: str
+    tbs: bytes
+    tbs_sha256: str
+    signature_algorithm: str
+    spki_sha256: str
+    subject: str
+    names: Sequence[str]
+    not_before: datetime
+    not_after: datetime
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row of the ledger as readers see it; `certificate` is DER, None until it is issued."""
+
+    id: str
+    issuer_id: str
+    serial: str
+    state: str
+    kind: str
+    profile: str
+    requester: str
+    tbs: bytes
+    signature_algorithm: str
+    certificate: bytes | None
+    spki_sha256: str
+    names: tuple[str, ...]
+    not_before: datetime
+    not_after: datetime
+    revoked_at: datetime | None
+    revocation_reason: int | None
+
+
+_COLUMNS = (
+    certificates.c.id,
+    certificates.c.issuer_id,
+    certificates.c.serial,
+    certificates.c.state,
+    certificates.c.kind,
+    certificates.c.profile,
+    certificates.c.requester,
+    certificates.c.tbs,
+    certificates.c.signature_algorithm,
+    certificates.c.certificate,
+    certificates.c.spki_sha256,
+    certificates.c.names,
+    certificates.c.not_before,
+    certificates.c.not_after,
+    certificates.c.revoked_at,
+    certificates.c.revocation_reason,
+)
+
+
+# Statements are built once: building one costs as much as running it.
+_RESERVE = insert(certificates)
+_RECORD = (
+    update(certificates)
+    .where(certificates.c.id == bindparam("row"), certificates.c.state == "reserved")
+    .values(
+        state="issued",
+        certificate=bindparam("der"),
+        fingerprint=bindparam("sha256"),
+        issued_at=bindparam("now"),
+    )
+)
+_GET = select(*_COLUMNS).where(certificates.c.id == bindparam("row"))
+_BLOCKED = select(blocked_keys.c.spki_sha256).where(blocked_keys.c.spki_sha256 == bindparam("spki"))
+
+
+def _entry(row: Row[*tuple[Any, ...]]) -> Entry:
+    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+    values["names"] = tuple(orjson.loads(values["names"]))
+    for name in ("not_before", "not_after", "revoked_at"):
+        values[name] = None if values[name] is None else from_ms(values[name])
+    return Entry(**values)
+
+
+def reserve(tx: Tx, wanted: Reservation, now: datetime) -> None:
+    """Write the intent to sign `wanted.tbs`.
+
+    Raises:
+        IntegrityError: the serial exists already with this issuer; draw another.
+    """
+    values = {name: getattr(wanted, name) for name in Reservation.__slots__}
+    values |= {
+        "names": orjson.dumps(list(wanted.names)).decode(),
+        "not_before": to_ms(wanted.not_before),
+        "not_after": to_ms(wanted.not_after),
+        "state": "reserved",
+        "reserved_at": to_ms(now),
+        "deadline_at": to_ms(now + RESERVATION),
+    }
+    tx.execute(_RESERVE, values)
+
+
+def record(tx: Tx, certificate_id: str, certificate: bytes, fingerprint: str, now: datetime) -> None:
+    """Store the signed `certificate` (DER) with its reservation.
+
+    Raises:
+        Conflict: it is no longer reserved: another worker finished or abandoned it.
+    """
+    values = {"row": certificate_id, "der": certificate, "sha256": fingerprint, "now": to_ms(now)}
+    done = tx.execute(_RECORD, values)
+    if done.rowcount != 1:
+        raise Conflict(f"certificate {certificate_id} is no longer reserved")
+
+
+def abandon(tx: Tx, certificate_id: str) -> bool:
+    """Give up a reservation whose signature never left the token; its serial is never used again."""
+    done = tx.execute(
+        update(certificates)
+        .where(certificates.c.id == certificate_id, certificates.c.state == "reserved")
+        .values(state="abandoned")
+    )
+    return done.rowcount == 1
+
+
+def release(tx: Tx, certificate_id: str, now: datetime) -> None:
+    """Let another worker take a reservation over at once: this one could not get a signature."""
+    tx.execute(
+        update(certificates)
+        .where(certificates.c.id == certificate_id, certificates.c.state == "reserved")
+        .values(deadline_at=to_ms(now) - 1)
+    )
+
+
+def revoke(tx: Tx, entry: Entry, reason: int, now: datetime) -> None:
+    """Mark an issued certificate as revoked; a compromised key is blocked for ever, for every issuer.
+
+    Raises:
+        Conflict: it is not in the state issued (revoked already, say).
+    """
+    done = tx.execute(
+        update(certificates)
+        .where(certificates.c.id == entry.id, certificates.c.state == "issued")
+        .values(state="revoked", revoked_at=to_ms(now), revocation_reason=reason)
+    )
+    if done.rowcount != 1:
+        raise Conflict("the certificate is already revoked")
+    if reason == KEY_COMPROMISE and not is_blocked(tx, entry.spki_sha256):
+        tx.execute(blocked_keys.insert().values(spki_sha256=entry.spki_sha256, reason="keyCompromise", at=to_ms(now)))
+
+
+def is_blocked(tx: Tx, spki_sha256: str) -> bool:
+    """Tell whether the public key with this SPKI digest (hex) was ever reported as compromised."""
+    return tx.execute(_BLOCKED, {"spki": spki_sha256}).first() is not None
+
+
+def get(tx: Tx, certificate_id: str) -> Entry:
+    """Return the entry with this id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    row = tx.execute(_GET, {"row": certificate_id}).first()
+    if row is None:
+        raise NotFound(f"there is no certificate {certificate_id}")
+    return _entry(row)
+
+
+def find_by_serial(tx: Tx, issuer_id: str, serial: str) -> Entry | None:
+    """Return the entry of `issuer_id` with this serial (hex), if any."""
+    query = select(*_COLUMNS).where(certificates.c.issuer_id == issuer_id, certificates.c.serial == serial)
+    row = tx.execute(query).first()
+    return None if row is None else _entry(row)
+
+
+def find_by_fingerprint(tx: Tx, fingerprint: str) -> Entry | None:
+    """Return the entry whose whole certificate has this SHA-256 (hex), if any."""
+    row = tx.execute(select(*_COLUMNS).where(certificates.c.fingerprint == fingerprint)).first()
+    return None if row is None else _entry(row)
+
+
+def overdue(tx: Tx, now: datetime, limit: int = 100) -> list[Entry]:
+    """Return reservations whose worker did not finish in time, oldest first."""
+    query = (
+        select(*_COLUMNS)
+        .where(certificates.c.state == "reserved", certificates.c.deadline_at < to_ms(now))
+        .order_by(certificates.c.deadline_at)
+        .limit(limit)
+    )
+    return [_entry(row) for row in tx.execute(query)]
+
+
+def adopt(tx: Tx, certificate_id: str, worker: str, now: datetime) -> bool:
+    """Take over an overdue reservation; False when somebody else did."""
+    done = tx.execute(
+        update(certificates)
+        .where(
+            certificates.c.id == certificate_id,
+            certificates.c.state == "reserved",
+            certificates.c.deadline_at < to_ms(now),
+        )
+        .values(worker=worker, deadline_at=to_ms(now + RESERVATION))
+    )
+    return done.rowcount == 1
+
+
+def _listed(issuer_id: str, now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Return what selects the entries of a full CRL.
+
+    An entry stays until one CRL after its certificate has expired has carried it (RFC 5280 3.3): it is kept for
+    longer after expiry than any CRL may live.
+    """
+    return (
+        certificates.c.issuer_id == issuer_id,
+        certificates.c.state == "revoked",
+        certificates.c.not_after > to_ms(now - _LONGEST_CRL),
+    )
+
+
+def revoked(tx: Tx, issuer_id: str, now: datetime) -> list[tuple[str, datetime, int]]:
+    """Return (serial hex, revocation time, reason) of what a full CRL of `issuer_id` lists at `now`, by serial."""
+    columns = (certificates.c.serial, certificates.c.revoked_at, certificates.c.revocation_reason)
+    query = select(*columns).where(*_listed(issuer_id, now)).order_by(certificates.c.serial)
+    return [(row[0], from_ms(row[1]), row[2]) for row in tx.execute(query)]
+
+
+def count_revoked(tx: Tx, issuer_id: str, now: datetime) -> int:
+    """Return how many entries a full CRL of `issuer_id` lists at `now`."""
+    query = select(func.count()).select_from(certificates).where(*_listed(issuer_id, now))
+    return tx.execute(query).scalar_one()
