@@ -7,6 +7,7 @@ is remembered, by the caller's `spend`, and only until it would be too old anywa
 import hashlib
 import hmac
 import os
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -20,6 +21,7 @@ _RANDOM_OCTETS = 16
 _TAG_OCTETS = 16
 _OCTETS = _TIME_OCTETS + _RANDOM_OCTETS + _TAG_OCTETS
 _PURPOSE = b"sealward acme nonce 1"
+_RECENT = 4096
 _SKEW_MS = 60_000
 """How far the clocks of two replicas may differ: a nonce of one is taken by the other."""
 
@@ -44,6 +46,8 @@ class Nonces:
         self._clock = clock
         self._spend = spend
         self._lifetime_ms = int(lifetime.total_seconds() * 1000)
+        self._lock = threading.Lock()
+        self._recent: dict[str, None] = {}
 
     def issue(self) -> str:
         """Return a new nonce: 51 characters of base64url."""
@@ -61,8 +65,18 @@ class Nonces:
         if not -_SKEW_MS <= now - made < self._lifetime_ms:
             raise self._refused("has expired")
         # A replica whose clock is behind still takes the nonce for a while after this one would not.
-        if not self._spend(nonce, made + self._lifetime_ms + 2 * _SKEW_MS):
+        if not (self._is_new_here(nonce) and self._spend(nonce, made + self._lifetime_ms + 2 * _SKEW_MS)):
             raise self._refused("was used before")
+
+    def _is_new_here(self, nonce: str) -> bool:
+        """Tell whether this process has not seen the nonce of late, so that replays do not burden the database."""
+        with self._lock:
+            if nonce in self._recent:
+                return False
+            self._recent[nonce] = None
+            if len(self._recent) > _RECENT:
+                del self._recent[next(iter(self._recent))]
+            return True
 
     def _made_at(self, nonce: str) -> int:
         try:

@@ -174,8 +174,12 @@ TRANSLATIONS: Mapping[type[SealwardError], Translation] = {
 _REJECTIONS: Mapping[str, ProblemType] = {
     **{item.value: item for item in ProblemType},
     "weakKey": ProblemType.BAD_CSR,
+    "badPublicKey": ProblemType.BAD_CSR,
 }
-"""Codes of `Rejected`: the names of ACME's own types, and some others (RFC 8555 6.7: a CSR's weak key is badCSR)."""
+"""Codes of `Rejected`: the names of ACME's own types, and some others.
+
+Rooms know the keys of certificates only, and such a key is badCSR; badPublicKey is an account's (RFC 8555 6.7).
+"""
 
 
 def _rejection_type(code: str) -> ProblemType:

@@ -93,6 +93,7 @@ class AuthorityConfig:
     permitted_dns: tuple[str, ...] = ()
     permitted_ip: tuple[str, ...] = ()
     crl_hours: int = 24
+    clock_tolerance: int = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +222,7 @@ _KEYS: Mapping[str, Mapping[str, Any]] = {
         "permitted_dns": _texts,
         "permitted_ip": _texts,
         "crl_hours": _number(1, 24 * 30),
+        "clock_tolerance": _number(1, 366 * 86400),
     },
     "acme": {"order_days": _number(1, 90), "terms_of_service": _base_url},
     "acme.validation": {

@@ -202,7 +202,7 @@ def assemble(config: Config, database: Database, hsm: Hsm, clock: Clock) -> Core
     worker = f"{os.uname().nodename}:{os.getpid()}:{secrets.token_hex(4)}"
     keyring = open_keyring(database, hsm, clock)
     service_keys = ServiceKeys(database, keyring, ids)
-    trail = Trail(clock, ids)
+    trail = Trail(clock, ids, timedelta(seconds=config.authority.clock_tolerance))
     issuers = Issuers(database, hsm)
     profiles = Profiles(database)
     gate = Gate(

@@ -6,11 +6,12 @@ from pathlib import Path
 import click
 
 from cli.offline.data_directory import DataDirectory
-from cli.offline.dev_config import configure, read_wishes
+from cli.offline.dev_config import TOKEN_LABEL
 from cli.offline.dev_token import use_token
 from cli.offline.settings import config_option, require_module
+from hsm import softhsm
 from hsm.probe import Report, probe
-from pki.config import Config, load
+from pki.config import Config, HsmConfig, load
 from pki.core import open_hsm
 from pki.errors import Misconfigured
 
@@ -44,7 +45,7 @@ def _dev_config(path: Path) -> Config:
     if not data.token.exists():
         raise Misconfigured(f"{path} holds no token of `sealward dev`", advice="name the folder that dev was given")
     use_token(data)
-    return configure(data, read_wishes(None, None))
+    return Config(hsm=HsmConfig(str(softhsm.find_module()), TOKEN_LABEL, data.pin))
 
 
 def _as_json(report: Report) -> str:

@@ -25,7 +25,7 @@ logger = logging.getLogger("sealward")
 T = TypeVar("T")
 
 _PR_SET_PDEATHSIG = 1
-_ENDING = (signal.SIGTERM, signal.SIGINT)
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _STOP_SECONDS = 10.0
 _PAUSE = 0.1
 _LONGEST_REST = 30.0
@@ -36,7 +36,7 @@ _READY, _PIN_REFUSED = b"r", b"p"
 
 
 class Stopped(BaseException):
-    """SIGTERM or SIGINT came: unwind, and end."""
+    """SIGTERM, SIGINT or SIGHUP came: unwind, and end."""
 
 
 def die_with_parent(parent: int) -> None:
@@ -48,7 +48,10 @@ def die_with_parent(parent: int) -> None:
 
 @contextlib.contextmanager
 def ending_on_signals() -> Iterator[None]:
-    """Leave the block in good order on SIGTERM or SIGINT; a second one changes nothing."""
+    """Leave the block in good order on SIGTERM, SIGINT or SIGHUP; a second one changes nothing.
+
+    A SIGHUP that is ignored already (nohup) stays so.
+    """
 
     def stop(_number: int, _frame: object) -> None:
         for number in _ENDING:
@@ -56,7 +59,8 @@ def ending_on_signals() -> Iterator[None]:
         raise Stopped
 
     for number in _ENDING:
-        signal.signal(number, stop)
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)
     with contextlib.suppress(Stopped):
         yield
 
@@ -72,7 +76,7 @@ def _signals_held() -> Iterator[None]:
 
 
 def begin_child(parent: int) -> None:
-    """Let a process just forked end with its parent, and end at once on SIGTERM and SIGINT."""
+    """Let a process just forked end with its parent, and end at once on the signals that end the service."""
     die_with_parent(parent)
     for number in _ENDING:
         signal.signal(number, signal.SIG_DFL)

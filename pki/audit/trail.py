@@ -2,17 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import insert
+from sqlalchemy import func, insert, select
 
-from pki.clock import Clock, to_ms
+from pki.clock import Clock, from_ms, rfc3339, to_ms
+from pki.errors import BadClock
 from pki.ids import Ids
 from pki.storage.database import Tx
 from pki.storage.tables import audit_events
 
 _INSERT = insert(audit_events)
+_LAST = select(func.max(audit_events.c.at))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +35,28 @@ class Event:
 
 
 class Trail:
-    """Records events; the leaf index of the Merkle log is assigned later, by its sequencer alone."""
+    """Records events; the leaf index of the Merkle log is assigned later, by its sequencer alone.
 
-    def __init__(self, clock: Clock, ids: Ids) -> None:
+    `tolerance` is how far the clock may stand behind the last event before nothing that carries a date is made.
+    """
+
+    def __init__(self, clock: Clock, ids: Ids, tolerance: timedelta) -> None:
         self._clock = clock
         self._ids = ids
+        self._tolerance = tolerance
+
+    def require_forward(self, tx: Tx) -> None:
+        """Refuse to go on where the clock has stepped back: what would be signed now would be dated wrongly.
+
+        Raises:
+            BadClock: the clock stands before the last event, by more than the tolerance.
+        """
+        last, now = tx.execute(_LAST).scalar_one(), self._clock.now()
+        if last is not None and to_ms(now + self._tolerance) < last:
+            raise BadClock(
+                f"the clock says {rfc3339(now)}, but something was done here at {rfc3339(from_ms(last))}",
+                advice="set the clock; if the later time was the wrong one, raise [authority] clock_tolerance",
+            )
 
     def record(self, tx: Tx, event: Event) -> str:
         """Add `event` to the transaction and return its id."""

@@ -86,6 +86,7 @@ class Crls:
 
     def _reserve(self, issuer: Issuer) -> _Intent:
         def work(tx: Tx) -> _Intent:
+            self._trail.require_forward(tx)
             now = self._clock.now()
             last = tx.execute(select(func.max(crls.c.number)).where(crls.c.issuer_id == issuer.id)).scalar_one()
             # Not the last number plus one alone: a restored database must not give a number again.

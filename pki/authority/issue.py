@@ -245,6 +245,7 @@ class Gate:
         event = Event(case.requester, "certificate.reserve", intent.id, detail={**detail, "names": list(case.names)})
 
         def work(tx: Tx) -> None:
+            self._trail.require_forward(tx)
             if entries.is_blocked(tx, wanted.spki_sha256):
                 raise Rejected("this key was reported as compromised", "badPublicKey", advice="make a new key")
             if case.profile.kind in {"leaf", "server"} and holds_key(tx, wanted.spki_sha256):

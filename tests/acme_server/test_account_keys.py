@@ -4,12 +4,12 @@ import functools
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from hypothesis import given
 from hypothesis import strategies as st
 from josepy.jwk import JWKEC, JWKRSA
 
-from acme_server.account_keys import AccountKey, load_jwk
+from acme_server.account_keys import AccountKey, KnownKeys, load_jwk, thumbprint_of
 from acme_server.problems import Problem, ProblemType
 from tests.acme_server.keys import KINDS, key, small_rsa
 from tests.acme_server.signing import b64, jwk_of
@@ -153,3 +153,19 @@ def test_any_object_gives_a_key_or_a_problem(jwk: dict[str, Any]) -> None:
         assert outcome.type in {ProblemType.MALFORMED, ProblemType.BAD_PUBLIC_KEY}
     else:
         assert load_jwk(outcome.jwk) == outcome
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_certificates_key_is_known_by_its_thumbprint(kind: str) -> None:
+    """RFC 8555 11.1, 7.6: the key in a CSR or certificate is compared with account keys; its stored form reads back."""
+    loaded = load_jwk(jwk_of(key(kind)))
+    assert thumbprint_of(key(kind).public_key()) == loaded.thumbprint
+    known = KnownKeys()
+    assert known.get(loaded.text).thumbprint == loaded.thumbprint
+    assert known.get(loaded.text) is known.get(loaded.text)
+
+
+def test_a_key_of_another_kind_is_no_account_key() -> None:
+    """A certificate's key that could never sign a request has no thumbprint."""
+    assert thumbprint_of(ec.generate_private_key(ec.SECP256K1()).public_key()) is None
+    assert thumbprint_of(x25519.X25519PrivateKey.generate().public_key()) is None

@@ -65,6 +65,21 @@ def test_of_200_replays_at_once_one_is_taken() -> None:
         assert sum(pool.map(use, range(200))) == 1
 
 
+def test_replays_to_one_process_do_not_reach_the_database() -> None:
+    """X14, D3: what was just spent here is refused here; the last few thousand are known, and no more."""
+    calls: list[str] = []
+    nonces = Nonces(KEY, FrozenClock(datetime(2026, 1, 1, tzinfo=UTC)), lambda nonce, _until: not calls.append(nonce))
+    first = nonces.issue()
+    nonces.check(first)
+    for _ in range(3):
+        assert "used before" in _refused(nonces, first)
+    assert calls == [first]
+    for _ in range(4096):
+        nonces.check(nonces.issue())
+    nonces.check(first)
+    assert calls.count(first) == 2
+
+
 def test_nonces_are_unlike_each_other_and_are_base64url() -> None:
     """RFC 8555 6.5.1: base64url; 128 random bits in each."""
     nonces = _make()

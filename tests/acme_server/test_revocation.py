@@ -61,7 +61,7 @@ def test_a_compromised_key_is_never_certified_again(client: Client, issue: Prove
     key = new_key()
     client.revoke(issue(client, NAME, key=key).certificate(), reason=1)
     order = prove(client, "b.example.com")
-    assert refused(order.finalize(csr_for(["b.example.com"], key))) == (400, "badPublicKey")
+    assert refused(order.finalize(csr_for(["b.example.com"], key))) == (400, "badCSR")
 
 
 def test_an_account_with_authorizations_for_all_names_revokes(

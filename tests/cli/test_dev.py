@@ -16,13 +16,15 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtensionOID
 
 from cli.offline.data_directory import DataDirectory
 from cli.offline.dev_config import configure, read_wishes
+from tests import postgres
 from tests.cli.machines import taken_port
-from tests.service import Service, is_running, processes_of
+from tests.service import Service, free_port, is_running, processes_of, sealward
 
 
 def _get(url: str, ca_file: Path) -> bytes:
@@ -142,6 +144,41 @@ def test_proof_is_left_out_when_its_port_is_taken(tmp_path: Path) -> None:
     """A taken challenge port is said in one line, and the service serves."""
     with taken_port() as port, Service(tmp_path / "data", _validating_at(port), arguments=()) as service:
         assert f"left out: port {port} of 127.0.0.1 is taken" in service.output
+
+
+def test_proof_needs_no_name_when_a_resolver_is_configured(tmp_path: Path) -> None:
+    """A resolver that knows nothing of localhost is not asked: the proof is for an IP address (RFC 8738)."""
+    document = {"acme": {"validation": {"resolver": f"127.0.0.1:{free_port()}"}}}
+    with Service(tmp_path / "data", document, arguments=()) as service:
+        assert f"http-01 on port {service.http01_port} for 127.0.0.1 in" in service.output
+
+
+def test_failed_proof_says_why(tmp_path: Path) -> None:
+    """With loopback closed to validation there is no proof; the reason is the service's own, and it serves."""
+    with Service(tmp_path / "data", {"acme": {"validation": {"allow": []}}}, arguments=()) as service:
+        assert "FAILED: the challenge failed" in service.output
+        assert "loopback" in service.output
+        _get(service.directory, service.ca_file)
+
+
+def test_doctor_examines_the_token_of_a_running_service(service: Service) -> None:
+    """`hsm doctor --data` needs no configuration, and does not disturb who serves."""
+    done = sealward("hsm", "doctor", "--data", service.data, "--output", "json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["safe"] is True
+    _get(service.directory, service.ca_file)
+
+
+def test_dev_serves_from_postgresql(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """[database] url takes PostgreSQL in place of the folder's SQLite, with all else the same."""
+    server = postgres.server(request.config)
+    url = server.create("dev").render_as_string(hide_password=False)
+    try:
+        with Service(tmp_path / "data", {"database": {"url": url}}, arguments=()) as service:
+            assert "openssl verify says OK" in service.output
+            assert not (service.data / "sealward.db").exists()
+    finally:
+        server.drop("dev")
 
 
 def _validating_at(port: int) -> dict[str, object]:

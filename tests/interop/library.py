@@ -15,7 +15,12 @@ from tests.service import Service
 
 def new_key() -> josepy.JWK:
     """Make an account key."""
-    return josepy.JWKEC(key=ec.generate_private_key(ec.SECP256R1()))
+    return jwk_of(ec.generate_private_key(ec.SECP256R1()))
+
+
+def jwk_of(key: ec.EllipticCurvePrivateKey) -> josepy.JWK:
+    """Return a certificate's key as one that signs requests."""
+    return josepy.JWKEC(key=key)
 
 
 class KeyChange(josepy.JSONObjectWithFields):
@@ -56,6 +61,11 @@ class Library:
         """The account key."""
         return self._net.key
 
+    @property
+    def account_url(self) -> str:
+        """The URL of the account that acts."""
+        return self._net.account.uri
+
     def use_account(self, url: str) -> None:
         """Act as the account at `url`."""
         self._net.account = messages.RegistrationResource(uri=url, body=messages.Registration())
@@ -68,6 +78,14 @@ class Library:
         """Make an account; return its URL."""
         new = messages.NewRegistration.from_data(email=email, terms_of_service_agreed=True)
         return self.acme.new_account(new).uri
+
+    def update_contact(self, contact: tuple[str, ...]) -> None:
+        """Give the account these contacts in place of the ones it has."""
+        self.acme.update_registration(self._net.account, messages.Registration(contact=contact))
+
+    def deactivate(self) -> messages.Registration:
+        """Deactivate the account; return what is left of it."""
+        return self.acme.deactivate_registration(self._net.account).body
 
     def change_key(self, new: josepy.JWK) -> None:
         """Ask, as the present key, that the new one take its place, and go on with that."""
