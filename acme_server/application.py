@@ -158,5 +158,6 @@ def refusal(path: str, status: HTTPStatus, detail: str) -> tuple[str, bytes]:
     """Return what the front refuses, before this application is called, as a problem document (pki.api.front)."""
     if not path.startswith(_PREFIX):
         return plain_refusal(path, status, detail)
-    problem = Problem(ProblemType.MALFORMED, detail, status=status)
+    kind = ProblemType.MALFORMED if status < HTTPStatus.INTERNAL_SERVER_ERROR else ProblemType.SERVER_INTERNAL
+    problem = Problem(kind, detail, status=status)
     return problems.CONTENT_TYPE, orjson.dumps(problem.to_document())

@@ -161,14 +161,12 @@ TRANSLATIONS: Mapping[type[SealwardError], Translation] = {
     NotReady: Translation(ProblemType.ORDER_NOT_READY, HTTPStatus.FORBIDDEN),
     Rejected: Translation(ProblemType.UNAUTHORIZED, HTTPStatus.FORBIDDEN),
     RateLimited: Translation(ProblemType.RATE_LIMITED, HTTPStatus.TOO_MANY_REQUESTS),
-    LintFailed: Translation(_INTERNAL, HTTPStatus.INTERNAL_SERVER_ERROR),
+    LintFailed: Translation(_INTERNAL, _UNAVAILABLE),
     Sealed: Translation(_INTERNAL, _UNAVAILABLE, "the server is sealed; ask its operator to unseal it", retry=True),
     HsmFailure: Translation(_INTERNAL, _UNAVAILABLE, "the HSM does not serve now; try again", retry=True),
     DatabaseUnavailable: Translation(_INTERNAL, _UNAVAILABLE, "the database does not serve now; try again", retry=True),
     BadClock: Translation(_INTERNAL, _UNAVAILABLE, "the server's clock is wrong; ask its operator", retry=True),
-    Misconfigured: Translation(
-        _INTERNAL, HTTPStatus.INTERNAL_SERVER_ERROR, "the server's configuration must be mended; ask its operator"
-    ),
+    Misconfigured: Translation(_INTERNAL, _UNAVAILABLE, "the server's configuration must be mended; ask its operator"),
 }
 
 _REJECTIONS: Mapping[str, ProblemType] = {

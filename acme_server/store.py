@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import orjson
-from sqlalchemy import CursorResult, delete, select, text, update
+from sqlalchemy import delete, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from acme_server.identifiers import Identifier
@@ -17,6 +17,7 @@ from acme_server.records import Account, Authorization, Challenge, Order, Standi
 from pki.clock import from_ms, to_ms
 from pki.errors import Conflict, NotFound
 from pki.storage.database import Append, Database, Tx
+from pki.storage.statements import Prepared
 from pki.storage.tables import acme_accounts, acme_authorizations, acme_orders, acme_spent_nonces
 
 T = TypeVar("T")
@@ -31,15 +32,17 @@ class _Statement:
     def __init__(self, sql: str) -> None:
         self._sql = sql
         first, *rest = sql.split("?")
-        self._text = text(first + "".join(f":p{number}{part}" for number, part in enumerate(rest)))
+        self._names = [f"p{number}" for number in range(len(rest))]
+        named = (f":{name}{part}" for name, part in zip(self._names, rest, strict=True))
+        self._prepared = Prepared(text(first + "".join(named)))
 
     def point(self, database: Database, *parameters: object) -> Sequence[Any] | None:
         """Return the first row as the driver gives it, outside any transaction."""
         return database.point(self._sql, parameters)
 
-    def run(self, tx: Tx, *parameters: object) -> CursorResult[Any]:
-        """Run in a transaction."""
-        return tx.execute(self._text, {f"p{number}": value for number, value in enumerate(parameters)})
+    def run(self, tx: Tx, *parameters: object) -> Any:
+        """Run in a transaction, and return the driver's cursor."""
+        return self._prepared.run(tx, dict(zip(self._names, parameters, strict=True)))
 
     def swap(self, tx: Tx, *parameters: object) -> None:
         """Run an update of one row; Conflict when the row is no longer as it was read."""
@@ -71,6 +74,23 @@ _ORDER_OF = _Statement(
     "(SELECT c.state FROM certificates c WHERE c.id = o.certificate_id) "
     "FROM acme_orders o WHERE o.id = ? AND o.profile = ? AND o.account_id = ?"
 )
+_ADD_ORDER = Prepared(
+    insert(acme_orders),
+    (
+        "id",
+        "namespace_id",
+        "profile",
+        "account_id",
+        "identifiers",
+        "authorizations",
+        "status",
+        "expires_at",
+        "created_at",
+        "version",
+    ),
+)
+_ADD_AUTHORIZATION = Prepared(insert(acme_authorizations), acme_authorizations.columns.keys())
+_SPEND_NONCE = Prepared(insert(acme_spent_nonces), ("nonce", "expires_at"))
 _CLAIM_ORDER = _Statement(
     "UPDATE acme_orders SET status = 'processing', certificate_id = ?, version = version + 1 "
     "WHERE id = ? AND version = ?"
@@ -246,27 +266,29 @@ def add_order(tx: Tx, order: Order, authorizations: Sequence[Authorization]) -> 
         "created_at": to_ms(order.created_at),
         "version": order.version,
     }
-    tx.execute(acme_orders.insert(), values)
-    rows = [
-        {
-            "id": item.id,
-            "namespace_id": NAMESPACE,
-            "profile": item.profile,
-            "account_id": item.account_id,
-            "order_id": item.order_id,
-            "identifier_type": item.identifier.type,
-            "identifier_value": item.identifier.value,
-            "wildcard": item.wildcard,
-            "status": item.status,
-            "token": item.token,
-            "challenges": _challenges_text(item.challenges),
-            "expires_at": to_ms(item.expires_at),
-            "created_at": to_ms(item.created_at),
-            "version": item.version,
-        }
-        for item in authorizations
-    ]
-    tx.execute(acme_authorizations.insert(), rows)
+    _ADD_ORDER.run(tx, values)
+    for item in authorizations:
+        _add_authorization(tx, item)
+
+
+def _add_authorization(tx: Tx, item: Authorization) -> None:
+    values = {
+        "id": item.id,
+        "namespace_id": NAMESPACE,
+        "profile": item.profile,
+        "account_id": item.account_id,
+        "order_id": item.order_id,
+        "identifier_type": item.identifier.type,
+        "identifier_value": item.identifier.value,
+        "wildcard": item.wildcard,
+        "status": item.status,
+        "token": item.token,
+        "challenges": _challenges_text(item.challenges),
+        "expires_at": to_ms(item.expires_at),
+        "created_at": to_ms(item.created_at),
+        "version": item.version,
+    }
+    _ADD_AUTHORIZATION.run(tx, values)
 
 
 def _found(row: Sequence[Any] | None, what: str, object_id: str) -> Sequence[Any]:
@@ -285,7 +307,7 @@ def get_order(source: Database | Tx, account: Account, order_id: str, now: datet
     if isinstance(source, Database):
         row = _ORDER_OF.point(source, *parameters)
     else:
-        row = _ORDER_OF.run(source, *parameters).first()
+        row = _ORDER_OF.run(source, *parameters).fetchone()
     return _order(_found(row, "order", order_id))
 
 
@@ -299,13 +321,13 @@ def get_authorization(source: Database | Tx, account: Account, authorization_id:
     if isinstance(source, Database):
         row = _AUTHORIZATION_OF.point(source, *parameters)
     else:
-        row = _AUTHORIZATION_OF.run(source, *parameters).first()
+        row = _AUTHORIZATION_OF.run(source, *parameters).fetchone()
     return _authorization(_found(row, "authorization", authorization_id))
 
 
 def find_authorization(tx: Tx, authorization_id: str) -> Authorization | None:
     """Return an authorization of whatever account, if there is such."""
-    row = _ANY_AUTHORIZATION.run(tx, authorization_id).first()
+    row = _ANY_AUTHORIZATION.run(tx, authorization_id).fetchone()
     return None if row is None else _authorization(row)
 
 
@@ -387,7 +409,7 @@ def stuck_authorizations(tx: Tx, now: datetime, before: datetime, limit: int) ->
 def spend_nonce(database: Database, nonce: str, until: int) -> bool:
     """Record that a nonce is used; False when it was used before. It may be forgotten at `until`, unix milliseconds."""
     try:
-        database.append(Append(acme_spent_nonces, {"nonce": nonce, "expires_at": until}))
+        database.append(Append(acme_spent_nonces, {"nonce": nonce, "expires_at": until}, _SPEND_NONCE))
     except IntegrityError:
         return False
     return True

@@ -20,6 +20,8 @@ _COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "serve": ("cli.offline.serve", "Serve the CA that `init` made."),
         "check-config": ("cli.offline.check_config", "Show the configuration in force, or its first error."),
         "migrate": ("cli.offline.migrate", "Bring the database to this version's tables."),
+        "db": ("cli.offline.db", "Move everything to another database."),
+        "ceremony": ("cli.offline.ceremony", "Hold and verify the ceremony of an offline root."),
         "hsm": ("cli.offline.hsm", "Examine the PKCS#11 token."),
     }
 )

@@ -6,7 +6,7 @@ opens a session (and leaks that session when the login fails), and logs the whol
 """
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -79,17 +79,20 @@ class Cryptoki:
 
     def __init__(self, path: Path) -> None:
         try:
-            library = ctypes.CDLL(str(path))
-            get_function_list = library.C_GetFunctionList
+            get_function_list = ctypes.CDLL(str(path)).C_GetFunctionList
         except (OSError, AttributeError) as error:
             raise HsmMisconfigured(
                 f"{path} is not a PKCS#11 module that can be loaded",
                 advice="name the vendor's PKCS#11 shared object; for SoftHSM: apt install softhsm2",
             ) from error
-        address = ctypes.c_void_p()
-        _check(get_function_list(ctypes.byref(address)))
-        first = (address.value or 0) + ctypes.sizeof(ctypes.c_void_p)
-        self._functions = (ctypes.c_void_p * _FUNCTIONS).from_address(first)
+        address = _function_list(path, get_function_list)
+        # python-pkcs11 asks for a list of its own: what we initialise and log in must be what it uses.
+        if _function_list(path, get_function_list) != address:
+            raise HsmMisconfigured(
+                f"{path} gives every caller an instance of its own (p11-kit's proxy and client do)",
+                advice="name the module that stands behind it",
+            )
+        self._functions = (ctypes.c_void_p * _FUNCTIONS).from_address(address + ctypes.sizeof(ctypes.c_void_p))
 
     def initialize(self) -> None:
         """C_Initialize with CKF_OS_LOCKING_OK; a module that someone initialised before us is finalised first."""
@@ -129,6 +132,16 @@ class Cryptoki:
         # Read from the list on every call: the list is the module's, and it may be interposed.
         function = ctypes.CFUNCTYPE(ctypes.c_ulong)(self._functions[position] or 0)
         return int(function(*arguments))
+
+
+def _function_list(path: Path, get_function_list: Callable[..., int]) -> int:
+    address = ctypes.c_void_p()
+    value = get_function_list(ctypes.byref(address))
+    if value != 0 or not address.value:
+        raise HsmMisconfigured(
+            f"{path} offers no functions: CKR {value:#x}", advice="see what its vendor says must be set for it"
+        )
+    return address.value
 
 
 def _check(value: int) -> None:

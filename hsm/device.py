@@ -78,6 +78,11 @@ class Hsm:
         """Counts the module's initialisations: no handle outlives one."""
         return self.sessions.generation
 
+    @property
+    def serial(self) -> str:
+        """The serial number of the token, as it tells it."""
+        return self.sessions.serial
+
     def close(self) -> None:
         """Close all sessions, which logs out, and let go of the module. Closing twice is no error."""
         self.sessions.close()

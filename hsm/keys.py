@@ -20,7 +20,7 @@ from hsm.errors import HsmBadSignature, HsmUnsafe, HsmUnsupported
 from hsm.lanes import Lane
 
 # DER of DigestInfo up to the digest itself (RFC 8017 section 9.2, note 1).
-_DIGEST_INFO: Mapping[str, bytes] = MappingProxyType(
+DIGEST_INFO: Mapping[str, bytes] = MappingProxyType(
     {
         "sha256": bytes.fromhex("3031300d060960864801650304020105000420"),
         "sha384": bytes.fromhex("3041300d060960864801650304020205000430"),
@@ -184,7 +184,7 @@ class TokenRSAKey(_Held, rsa.RSAPrivateKey):
         self, scheme: AsymmetricPadding, algorithm: hashes.HashAlgorithm, digest: bytes
     ) -> tuple[Mechanism, bytes, Any]:
         if isinstance(scheme, padding.PKCS1v15):
-            return Mechanism.RSA_PKCS, _DIGEST_INFO[algorithm.name] + digest, None
+            return Mechanism.RSA_PKCS, DIGEST_INFO[algorithm.name] + digest, None
         if not isinstance(scheme, padding.PSS):
             raise HsmUnsupported(f"the token does not sign with {scheme.name}")
         masking = scheme.mgf
@@ -255,7 +255,7 @@ def _digest(
     prehashed = isinstance(algorithm, utils.Prehashed)
     # Prehashed keeps its hash private too.
     inner = algorithm._algorithm if isinstance(algorithm, utils.Prehashed) else algorithm  # noqa: SLF001
-    if not isinstance(inner, hashes.HashAlgorithm) or inner.name not in _DIGEST_INFO:
+    if not isinstance(inner, hashes.HashAlgorithm) or inner.name not in DIGEST_INFO:
         raise HsmUnsupported(f"the token signs SHA-256, SHA-384 and SHA-512 digests, not {getattr(inner, 'name', '?')}")
     if not prehashed:
         context = hashes.Hash(inner)

@@ -8,6 +8,7 @@ modules number handles anew, and an old number would then name another key.
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,8 +42,9 @@ class Module:
     def _reset(self) -> None:
         self._counting = threading.Lock()
         self._condition = threading.Condition()
-        self._initialized = self._restarting = False
+        self._initialized = self._restarting = self._hung = False
         self._users = self._inside = 0
+        self._since: dict[int, float] = {}
         self._generation = getattr(self, "_generation", 0) + 1
 
     def _reset_after_fork(self) -> None:
@@ -53,6 +55,11 @@ class Module:
     def generation(self) -> int:
         """How many times the module was initialised, or lost: a handle is good within one generation only."""
         return self._generation
+
+    @property
+    def manufacturer(self) -> str:
+        """Who made the module, as it says itself (C_GetInfo); empty before it was initialised."""
+        return self._library.manufacturer_id if self._library is not None else ""
 
     def acquire(self) -> None:
         """Count one more user; the first initialises the module. Raises HsmStuck when a call hangs inside it."""
@@ -79,14 +86,26 @@ class Module:
             if self._restarting and not self._condition.wait_for(lambda: not self._restarting, timeout):
                 raise HsmUnavailable("the PKCS#11 module is still restarting")
             self._inside += 1
+            self._since[threading.get_ident()] = time.monotonic()
             return self._generation
 
     def leave(self) -> None:
         """End a call."""
         with self._condition:
             self._inside -= 1
+            self._since.pop(threading.get_ident(), None)
+            self._hung = self._hung and self._inside > 0
             if self._restarting and self._inside == 0:
                 self._condition.notify_all()
+
+    def is_stuck(self, patience: float) -> bool:
+        """Tell whether a call hangs inside: a restart waited for it in vain, or it has taken `patience` seconds.
+
+        Nothing can cancel it, so that only a new process serves again.
+        """
+        with self._condition:
+            oldest = min(self._since.values(), default=time.monotonic())
+            return self._hung or time.monotonic() - oldest > patience
 
     def restart(self, seen: int, drain: float) -> None:
         """Finalise and initialise, unless somebody did since generation `seen`.
@@ -122,11 +141,14 @@ class Module:
         try:
             with self._condition:
                 if not self._condition.wait_for(lambda: self._inside == 0, drain):
+                    self._hung = True
                     raise HsmStuck(f"a call has hung inside {self.path.name} for {drain:g} s")
+                self._since[threading.get_ident()] = time.monotonic()
             act()
         finally:
             with self._condition:
                 self._restarting = False
+                self._since.pop(threading.get_ident(), None)
                 self._condition.notify_all()
 
     def _initialize_once(self) -> None:
@@ -171,6 +193,11 @@ class _Modules:
                 self._by_path[path] = Module(path)
             return self._by_path[path]
 
+    def loaded(self) -> list[Module]:
+        """Return those that are loaded."""
+        with self._lock:
+            return list(self._by_path.values())
+
 
 _modules = _Modules()
 
@@ -181,3 +208,8 @@ def load_module(path: str | Path) -> Module:
     Raises HsmMisconfigured when it is not a PKCS#11 module.
     """
     return _modules.load(Path(path).resolve())
+
+
+def stuck_module(patience: float) -> Path | None:
+    """Return a module inside which a call hangs, if there is one (`Module.is_stuck`)."""
+    return next((module.path for module in _modules.loaded() if module.is_stuck(patience)), None)

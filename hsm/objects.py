@@ -117,6 +117,8 @@ def _generate(session: TokenSession, algorithm: KeyAlgorithm, key_id: bytes, lab
             algorithm.key_type, 256, capabilities=MechanismFlag(0), mechanism=Mechanism.AES_KEY_GEN, template=template
         )
     public = public_template(algorithm, key_id, label, stored=stored)
+    for use in session.quirks.unnamed_public_uses:
+        public.pop(use)
     _, private = session.raw.generate_keypair(
         algorithm.key_type,
         public.get(Attribute.MODULUS_BITS),

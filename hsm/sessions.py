@@ -12,17 +12,31 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from pkcs11.constants import Attribute, ObjectClass
-from pkcs11.exceptions import PKCS11Error, SessionCount, TokenNotPresent, UserAlreadyLoggedIn, UserNotLoggedIn
+from pkcs11.exceptions import (
+    PKCS11Error,
+    SessionCount,
+    TokenNotPresent,
+    TokenNotRecognised,
+    UserAlreadyLoggedIn,
+    UserNotLoggedIn,
+)
 from pkcs11.types import Object, Session, Token
 
 from hsm.errors import HsmError, HsmKeyNotFound, HsmLoginFailed, HsmMisconfigured, HsmStuck, HsmUnavailable
 from hsm.faults import Fault, classify, meaning
 from hsm.lanes import Lane, Turnstile
 from hsm.module import Module
+from hsm.quirks import Quirks, quirks_of
 from hsm.templates import Mapper
 
 COOL_DOWN = 0.25
+_LOOKS = 5
+_LOOK_AGAIN = 0.03
 T = TypeVar("T")
+
+
+class _AbsentError(HsmMisconfigured):
+    """No token of that label is seen."""
 
 
 class TokenSession:
@@ -42,15 +56,31 @@ class TokenSession:
         """The session's number within the module."""
         return session_handle(self.raw)
 
+    @property
+    def quirks(self) -> Quirks:
+        """What the module wants otherwise."""
+        return quirks_of(self._module.manufacturer)
+
     def require_login(self) -> None:
         """Raise UserNotLoggedIn, which the caller's `run` mends, unless the user is logged in."""
         if not self._module.calls.is_logged_in(self.handle):
             raise UserNotLoggedIn
 
-    def require_token(self) -> None:
-        """Raise what the module says, or TokenNotPresent, unless the token is still in its slot."""
-        if self.raw.token.slot.get_token().serial != self.raw.token.serial:
+    def require_token(self, looks: int = _LOOKS) -> None:
+        """Raise what the module says, or TokenNotPresent, unless the token is still in its slot.
+
+        It is looked for some times, since it may be hidden for a moment while another process logs in (SoftHSM).
+        """
+        try:
+            if self.raw.token.slot.get_token().serial == self.raw.token.serial:
+                return
+        except (TokenNotPresent, TokenNotRecognised):
+            if looks == 1:
+                raise
+        if looks == 1:
             raise TokenNotPresent
+        time.sleep(_LOOK_AGAIN)
+        self.require_token(looks - 1)
 
     def search(self, template: dict[Attribute, object]) -> list[Object]:
         """Return all objects that match; the search is always run to its end, or it would hold the session."""
@@ -133,6 +163,11 @@ class Sessions:
             return self._run_recovering(lane, work)
         finally:
             self._turnstile.leave()
+
+    @property
+    def serial(self) -> str:
+        """The token's serial number; empty before the first login."""
+        return (self._serial or b"").decode("utf-8", "replace").strip()
 
     def forget_handles(self) -> None:
         """Look every handle up anew: an object was destroyed, and its number may be given to another."""
@@ -311,7 +346,8 @@ class Sessions:
                     return token
             raise TokenNotPresent
         if len(labelled) != 1:
-            raise HsmMisconfigured(
+            refusal = _AbsentError if not labelled else HsmMisconfigured
+            raise refusal(
                 f"{self._module.path.name} shows {len(labelled)} tokens labelled {self._label!r}",
                 advice="make the token, or name the right one; SoftHSM reads SOFTHSM2_CONF when it is initialised",
             )
@@ -320,7 +356,19 @@ class Sessions:
     def connect(self) -> None:
         """Find the token and log in now, so that a wrong label or PIN shows at once."""
         try:
-            self.run(Lane.STATUS, lambda _session: None)
+            self._connect(_LOOKS)
         except HsmError:
             self.close()
             raise
+
+    def _connect(self, looks: int) -> None:
+        seen = self._module.generation
+        try:
+            self.run(Lane.STATUS, lambda _session: None)
+        except _AbsentError:
+            # SoftHSM writes a token's file anew at each login, and a process that reads it meanwhile has no token.
+            if looks == 1:
+                raise
+            time.sleep(_LOOK_AGAIN)
+            self._module.restart(seen, self._timeout)
+            self._connect(looks - 1)

@@ -7,7 +7,7 @@ import difflib
 import ipaddress
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +15,9 @@ from urllib.parse import urlsplit
 from pki.errors import Misconfigured
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+OWN_ROOT, EXTERNAL_ROOT = "own", "external"
+"""Where the root's key is: in this service's own token, or in another one that a ceremony uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ class AuthorityConfig:
     """What `init` makes, and how CRLs are kept."""
 
     organization: str = "Sealward"
+    root: str = OWN_ROOT
     root_algorithm: str = "ec-p384"
     intermediate_algorithm: str = "ec-p256"
     root_days: int = 3650
@@ -179,16 +183,37 @@ def _networks(value: object) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(text) for text in _texts(value))
 
 
-def _base_url(value: object) -> str:
+def _url(value: object) -> str:
     text = _text(value)
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
+    if not text:
+        return text
+    parts = urlsplit(text)  # which drops line ends, so that the text is looked at too
+    is_plain = text.isascii() and text.isprintable() and " " not in text
+    if not is_plain or parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
+        raise ValueError("must be an http or https URL of printable ASCII, without a user")
+    if parts.port == 0:
+        raise ValueError("must have a port from 1 to 65535, or none")
+    return text
+
+
+def _base_url(value: object) -> str:
+    text = _url(value)
+    if "?" in text or "#" in text:
         raise ValueError("must be an http or https URL without query or fragment")
     return text.rstrip("/")
 
 
+def _place_of_root(value: object) -> str:
+    if value not in (OWN_ROOT, EXTERNAL_ROOT):
+        raise ValueError(f'must be "{OWN_ROOT}" or "{EXTERNAL_ROOT}"')
+    return _text(value)
+
+
 def _path(value: object) -> Path:
-    return Path(_text(value))
+    text = _text(value)
+    if not text or "\0" in text:
+        raise ValueError("must be the path of a file or folder")
+    return Path(text)
 
 
 _PORT = _number(1, 65535)
@@ -215,6 +240,7 @@ _KEYS: Mapping[str, Mapping[str, Any]] = {
     },
     "authority": {
         "organization": _text,
+        "root": _place_of_root,
         "root_algorithm": _text,
         "intermediate_algorithm": _text,
         "root_days": _number(1, 36500),
@@ -224,7 +250,7 @@ _KEYS: Mapping[str, Mapping[str, Any]] = {
         "crl_hours": _number(1, 24 * 30),
         "clock_tolerance": _number(1, 366 * 86400),
     },
-    "acme": {"order_days": _number(1, 90), "terms_of_service": _base_url},
+    "acme": {"order_days": _number(1, 90), "terms_of_service": _url},
     "acme.validation": {
         "resolver": parse_endpoint,
         "http01_port": _PORT,
@@ -267,7 +293,8 @@ def _section(name: str, raw: object, base: Path) -> dict[str, Any]:
         except ValueError as error:
             raise Misconfigured(f"[{name}] {key}: {error}", advice="mend it in the configuration file") from None
         values[key] = base / parsed if isinstance(parsed, Path) else parsed
-    return values
+    defaults = {item.name: item.default for item in fields(_TYPES[name]) if isinstance(item.default, Path)}
+    return {**{key: base / path for key, path in defaults.items()}, **values}
 
 
 def parse(document: Mapping[str, object], base: Path) -> Config:
@@ -278,7 +305,7 @@ def parse(document: Mapping[str, object], base: Path) -> Config:
     """
     sections = [name for name in _KEYS if "." not in name]
     values: dict[str, Any] = {}
-    for name, raw in document.items():
+    for name, raw in {"server": {}, "hsm": {}, **document}.items():  # these two have defaults that are paths
         if name not in sections:
             raise _unknown(name, sections, "section")
         values[name] = _TYPES[name](**_section(name, raw, base))
@@ -295,7 +322,7 @@ def read_document(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise Misconfigured(f"cannot read {path}: {error}", advice="name a readable file with --config") from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, brackets in brackets
         raise Misconfigured(f"{path} is not TOML: {error}", advice="mend that line") from None
 
 

@@ -1,4 +1,7 @@
-"""What `init` makes, each step only if it is not there: tables, KEK, data key, root, intermediate, default profile."""
+"""What `init` makes, each step only if it is not there: tables, KEK, data key, root, intermediate, default profile.
+
+With an external root neither root nor intermediate: a ceremony makes the one and certifies the other.
+"""
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -10,7 +13,7 @@ from hsm.errors import HsmError
 from pki.authority.hierarchy import key_label, require_algorithm
 from pki.authority.profiles import DEFAULT_PROFILE, KEY_NAMES, NAMESPACE, Profile, document
 from pki.clock import Clock, SystemClock, to_ms
-from pki.config import Config
+from pki.config import OWN_ROOT, Config
 from pki.core import CLUSTER_ID, Core, assemble, database_url, open_hsm, open_keyring, read_cluster_id
 from pki.errors import HsmFailure
 from pki.ids import Ids
@@ -20,6 +23,8 @@ from pki.storage.migrate import migrate
 from pki.storage.tables import deks, keks, namespaces, profiles, settings
 
 ROOT, INTERMEDIATE = "root", "intermediate"
+_HANDED_OVER = "handed_over_at"
+"""The setting that is written last: the operator has been shown the first credential."""
 _DAY = 24 * 3600
 
 
@@ -43,6 +48,21 @@ def found(config: Config, clock: Clock | None = None) -> None:
             hsm.close()
     finally:
         database.close()
+
+
+def hand_over(core: Core) -> None:
+    """Note that the operator was shown the first credential: now, and not before, everything is made."""
+
+    def work(tx: Tx) -> None:
+        if tx.execute(select(settings.c.value).where(settings.c.name == _HANDED_OVER)).first() is None:
+            tx.execute(settings.insert().values(name=_HANDED_OVER, value=str(to_ms(core.clock.now()))))
+
+    core.database.write(work)
+
+
+def is_handed_over(database: Database) -> bool:
+    """Tell whether the operator was ever shown the first credential."""
+    return database.point("SELECT value FROM settings WHERE name = ?", (_HANDED_OVER,)) is not None
 
 
 def _found_keys(database: Database, hsm: Hsm, clock: Clock, ids: Ids) -> None:
@@ -90,17 +110,22 @@ def _make_kek(database: Database, hsm: Hsm, clock: Clock, ids: Ids) -> str:
 
 
 def _found_authority(core: Core) -> None:
+    if core.config.authority.root == OWN_ROOT:
+        _found_cas(core)
+    core.database.write(lambda tx: _found_profile(tx, core.clock))
+    core.crls.publish_due()
+
+
+def _found_cas(core: Core) -> None:
     wanted = core.config.authority
     root, intermediate = _ca_profiles(core.config)
     if core.issuers.find(ROOT) is None:
         algorithm = require_algorithm(wanted.root_algorithm, "[authority] root_algorithm")
-        core.hierarchy.create(root, None, _subject(core, "Root CA"), algorithm)
+        core.hierarchy.create(root, None, ca_subject(core, "Root CA"), algorithm)
     if core.issuers.find(INTERMEDIATE) is None:
         algorithm = require_algorithm(wanted.intermediate_algorithm, "[authority] intermediate_algorithm")
         parent = core.issuers.named(ROOT)
-        core.hierarchy.create(intermediate, parent, _subject(core, "Intermediate CA"), algorithm)
-    core.database.write(lambda tx: _found_profile(tx, core.clock))
-    core.crls.publish_due()
+        core.hierarchy.create(intermediate, parent, ca_subject(core, "Intermediate CA"), algorithm)
 
 
 def _ca_profiles(config: Config) -> tuple[Profile, Profile]:
@@ -119,7 +144,7 @@ def _ca_profiles(config: Config) -> tuple[Profile, Profile]:
     return root, intermediate
 
 
-def _subject(core: Core, what: str) -> x509.Name:
+def ca_subject(core: Core, what: str) -> x509.Name:
     """Return a subject that no other installation has: clients look issuers up by it."""
     cluster_id = read_cluster_id(core.database)
     organization = core.config.authority.organization

@@ -23,6 +23,7 @@ _TERM = timedelta(seconds=15)
 _RENEWED_AT = timedelta(seconds=10)
 """What must be left of a term when it is renewed: not at each turn, since each renewal is a write to the disk."""
 _PAUSE = 0.25
+_LOCK = "duties"
 T = TypeVar("T")
 
 
@@ -45,6 +46,8 @@ class Runner:
         self._duties = duties
         self._due = dict.fromkeys((duty.name for duty in duties), 0.0)
         self._elected_until = 0.0
+        self._seen: tuple[str, int] | None = None
+        self._seen_at = 0.0
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -52,15 +55,18 @@ class Runner:
         self._stopping.set()
 
     def run(self) -> None:
-        """Run what is due, four times a second, until stopped."""
+        """Run what is due, four times a second, until stopped; then leave the duties to others and close the core."""
         while not self._stopping.wait(_PAUSE):
             self.turn()
+        self._try(self._resign, "resigning")
         self._core.close()
 
     def turn(self) -> None:
         """Run every duty that is due now, the shared ones only when elected."""
         elected = self._try(self._elect, "election")
         for duty in self._duties:
+            if self._stopping.is_set():
+                return
             now = self._core.clock.monotonic()
             if self._due[duty.name] <= now and (elected or duty.everywhere):
                 self._due[duty.name] = now + duty.period
@@ -76,35 +82,44 @@ class Runner:
         return None
 
     def _elect(self) -> bool:
-        now, holder = self._core.clock.now(), self._core.worker
-        values = {"holder": holder, "until_at": to_ms(now + _TERM)}
-
-        def work(tx: Tx) -> bool:
-            row = tx.execute(select(job_locks).where(job_locks.c.name == "duties")).first()
-            if row is None:
-                tx.execute(job_locks.insert().values(name="duties", **values))
-                return True
-            if row.until_at > to_ms(now) and row.holder != holder:
-                return False
-            claimed = tx.execute(
-                update(job_locks)
-                .where(
-                    job_locks.c.name == "duties",
-                    job_locks.c.holder == row.holder,
-                    job_locks.c.until_at == row.until_at,
-                )
-                .values(**values)
-            )
-            return claimed.rowcount == 1
-
-        if self._elected_until - _RENEWED_AT.total_seconds() > self._core.clock.monotonic():
+        began = self._core.clock.monotonic()
+        if self._elected_until - _RENEWED_AT.total_seconds() > began:
             return True
         try:
-            elected = self._core.database.write(work)
+            elected = self._core.database.write(self._claim)
         except IntegrityError:
-            return False
-        self._elected_until = self._core.clock.monotonic() + _TERM.total_seconds() if elected else 0.0
+            elected = False
+        self._elected_until = began + _TERM.total_seconds() if elected else 0.0
         return elected
+
+    def _claim(self, tx: Tx) -> bool:
+        """Take or renew the term, unless it is another's that has not ended."""
+        now, holder = self._core.clock.now(), self._core.worker
+        values = {"holder": holder, "until_at": to_ms(now + _TERM)}
+        row = tx.execute(select(job_locks).where(job_locks.c.name == _LOCK)).first()
+        if row is None:
+            tx.execute(job_locks.insert().values(name=_LOCK, **values))
+            return True
+        if row.holder != holder and row.until_at > to_ms(now) and not self._is_abandoned(row.holder, row.until_at):
+            return False
+        is_as_read = (job_locks.c.holder == row.holder) & (job_locks.c.until_at == row.until_at)
+        return tx.execute(update(job_locks).where(job_locks.c.name == _LOCK, is_as_read).values(**values)).rowcount == 1
+
+    def _is_abandoned(self, holder: str, until_at: int) -> bool:
+        """Tell whether this term was not renewed for as long as a term lasts, by the clock that never steps back.
+
+        A holder that died before the time of day stepped back has left a term that would seem to last for as long.
+        """
+        now = self._core.clock.monotonic()
+        if self._seen != (holder, until_at):
+            self._seen, self._seen_at = (holder, until_at), now
+        return now - self._seen_at >= _TERM.total_seconds()
+
+    def _resign(self) -> None:
+        """End this process's own term, so that its successor need not wait for that."""
+        if self._elected_until:
+            mine = (job_locks.c.name == _LOCK) & (job_locks.c.holder == self._core.worker)
+            self._core.database.write(lambda tx: tx.execute(update(job_locks).where(mine).values(until_at=0)))
 
 
 def house_duties(core: Core) -> list[Duty]:

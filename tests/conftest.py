@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.databases import ADDRESSES, DIALECTS
+
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.load_profile("house")
 
@@ -48,3 +50,17 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped, which CI does not accept: {report.longrepr}"
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the databases that tests have run on."""
+    for dialect, address in sorted(config.stash.get(ADDRESSES, {}).items()):
+        terminalreporter.write_line(f"database: {dialect} ({address})")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a whole run in CI that did not run on both databases."""
+    whole = session.config.args == session.config.getini("testpaths") and not session.config.option.collectonly
+    seen = session.config.stash.get(ADDRESSES, {})
+    if os.environ.get("CI") == "true" and whole and seen.keys() != set(DIALECTS):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

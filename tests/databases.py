@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from sqlalchemy import make_url
 
 from pki.storage.database import Database
 from pki.storage.migrate import migrate
@@ -21,6 +22,9 @@ from pki.storage.tables import metadata
 from tests import postgres
 
 DIALECTS = ("sqlite", "postgresql")
+
+ADDRESSES = pytest.StashKey[dict[str, str]]()
+"""The dialects that tests have run on, each with an address, its password left out."""
 
 _sqlite_template = pytest.StashKey[Path]()
 _postgresql_house = pytest.StashKey["_House"]()
@@ -56,15 +60,23 @@ def dialect(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+def _noted(config: pytest.Config, url: str) -> str:
+    """Keep the address for the summary, and return it."""
+    address = make_url(url)
+    seen = config.stash.setdefault(ADDRESSES, {})
+    seen.setdefault(address.get_backend_name(), address.render_as_string(hide_password=True))
+    return url
+
+
 @pytest.fixture
 def database_url(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     """Give the address of an empty database."""
     if dialect == "sqlite":
-        yield f"sqlite:///{tmp_path}/house.db"
+        yield _noted(request.config, f"sqlite:///{tmp_path}/house.db")
     else:
         server = postgres.server(request.config)
         name = f"test_{uuid.uuid4().hex}"
-        yield server.create(name).render_as_string(hide_password=False)
+        yield _noted(request.config, server.create(name).render_as_string(hide_password=False))
         server.drop(name)
 
 
@@ -81,12 +93,12 @@ def migrated_url(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) -
     """Give the address of a database with every table and no row."""
     if dialect == "sqlite":
         shutil.copyfile(_migrated_file(request.config), tmp_path / "house.db")
-        yield f"sqlite:///{tmp_path}/house.db"
+        yield _noted(request.config, f"sqlite:///{tmp_path}/house.db")
     else:
         house = request.config.stash.get(_postgresql_house, None)
         if house is None:
             house = request.config.stash[_postgresql_house] = _House(request.config)
-        yield house.url
+        yield _noted(request.config, house.url)
         house.empty()
 
 

@@ -16,14 +16,16 @@ from pki.clock import rfc3339
 from pki.config import Config
 from pki.core import Core, open_core
 from pki.errors import Conflict, Misconfigured
-from pki.founding import INTERMEDIATE, ROOT, found
+from pki.founding import INTERMEDIATE, ROOT, found, hand_over, is_handed_over
 
 _LIFETIME = timedelta(hours=24)
 _PIN_OCTETS = 24
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
+class Made:
+    """What stands when a CA is made; `credential` is shown once."""
+
     root_pem: Path
     fingerprint: str
     credential: str
@@ -41,16 +43,32 @@ def command(*, file: Path) -> None:
     _refuse_second(config)
     found(config)
     with closing(open_core(config)) as core:
-        made = _complete(core)
-    click.echo(_report(config, made, made_token=made_token))
+        if core.issuers.find(INTERMEDIATE) is None:
+            click.echo(_awaiting(config, made_token=made_token))
+            return
+        click.echo(_report(config, complete(core), made_token=made_token))
+        hand_over(core)
 
 
-def _complete(core: Core) -> _Made:
+def _awaiting(config: Config, *, made_token: bool) -> str:
+    """Return what to do where the root is external, and the ceremony still to come."""
+    lines = [
+        "The key-encryption key is made. The root is external: a ceremony makes it, and has it sign the intermediate.",
+        "",
+        *_token_notes(config, made_token=made_token),
+        "",
+        "Next: sealward ceremony request",
+    ]
+    return "\n".join(lines)
+
+
+def complete(core: Core) -> Made:
+    """Make what goes with CA certificates: the server's own certificate, the root's file, the bootstrap credential."""
     core.server_certificate.renew_if_due()
     root_pem = core.config.server.tls_directory / "root.pem"
     fingerprint = write_root(core, root_pem)
     core.tokens.revoke_kind("bootstrap")
-    return _Made(root_pem, fingerprint, core.tokens.make("bootstrap", ("root",), _LIFETIME))
+    return Made(root_pem, fingerprint, core.tokens.make("bootstrap", ("root",), _LIFETIME))
 
 
 def _refuse_second(config: Config) -> None:
@@ -61,7 +79,7 @@ def _refuse_second(config: Config) -> None:
         return  # not initialised, or not to its end; what else is wrong, `found` will meet again
     with closing(core):
         standing = [issuer for issuer in (core.issuers.find(ROOT), core.issuers.find(INTERMEDIATE)) if issuer]
-        if len(standing) < 2:  # noqa: PLR2004 - both
+        if len(standing) < 2 or not is_handed_over(core.database):  # noqa: PLR2004 - both
             return
         listed = "; ".join(
             f"{item.certificate.subject.rfc4514_string()}, until {rfc3339(item.certificate.not_valid_after_utc)}"
@@ -99,18 +117,33 @@ def _ensure_pin(path: Path) -> str:
     return path.read_text(encoding="utf-8").strip()
 
 
-def _report(config: Config, made: _Made, *, made_token: bool) -> str:
-    token = f"The token {config.hsm.token_label!r}"
-    lines = [
-        "This CA is made: a key-encryption key, a root, an intermediate, and the server's own certificate.",
-        "",
+def shown(made: Made) -> tuple[str, ...]:
+    """Return the lines about the root and the bootstrap credential."""
+    return (
         f"  root (PEM)      {made.root_pem}",
         f"  root (SHA-256)  {made.fingerprint}",
         "",
         "The bootstrap credential, shown this once and good for 24 hours:",
         "",
         f"  {made.credential}",
+    )
+
+
+def _report(config: Config, made: Made, *, made_token: bool) -> str:
+    lines = [
+        "This CA is made: a key-encryption key, a root, an intermediate, and the server's own certificate.",
         "",
+        *shown(made),
+        "",
+        *_token_notes(config, made_token=made_token),
+    ]
+    return "\n".join([*lines, "", "Next: sealward serve"])
+
+
+def _token_notes(config: Config, *, made_token: bool) -> list[str]:
+    """Return what the operator must know of the token."""
+    token = f"The token {config.hsm.token_label!r}"
+    lines = [
         f"{token} is the only place of the CA's keys and of the key under which the database's secrets are sealed.",
         "If it is lost, nothing signs or opens any more: a new root must be rolled out everywhere, and stored secrets",
         "are gone. Back it up now, by its vendor's way, together with the database: neither is of use alone.",
@@ -123,4 +156,4 @@ def _report(config: Config, made: _Made, *, made_token: bool) -> str:
             f"folder and {config.hsm.pin_file}, to a place as safe as the CA itself.",
             f"The security officer's PIN is in {so_pin_file(config)}: move it to another place.",
         ]
-    return "\n".join([*lines, "", "Next: sealward serve"])
+    return lines

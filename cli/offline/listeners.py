@@ -14,6 +14,7 @@ from granian.server.mp import MPServer
 from acme_server.application import create_application, refusal
 from acme_server.duties import acme_duties
 from cli.offline.processes import Announcer, begin_child
+from cli.offline.watchdog import end_when_stuck
 from pki.api.front import Front, plain_refusal
 from pki.api.publication import create_publication
 from pki.config import Config, Endpoint
@@ -23,6 +24,8 @@ from pki.jobs import Runner, house_duties
 
 _HEADER_MILLISECONDS = 10_000
 _HEADERS_OCTETS = 64 * 1024
+_CALL_TIMEOUTS = 6
+"""How often [hsm] timeout a call of the HSM may take; by default 30 s: more than a device needs to make an RSA key."""
 _HANDLERS: Any = LOGGING_CONFIG["handlers"]
 _LOG = {"handlers": {name: {**handler, "stream": "ext://sys.stderr"} for name, handler in _HANDLERS.items()}}
 
@@ -84,6 +87,7 @@ def run_https(config: Config, announcer: Announcer) -> None:
 
     def load(_target: str) -> Any:
         begin_child(parent)
+        end_when_stuck(_CALL_TIMEOUTS * config.hsm.timeout)
         with announcer.ending_on_failure():
             core = open_core(config)
             front = Front(
@@ -119,6 +123,7 @@ def run_http(config: Config, announcer: Announcer) -> None:
 
 def run_duties(config: Config, announcer: Announcer) -> None:
     """Run the periodic duties until told to stop."""
+    end_when_stuck(_CALL_TIMEOUTS * config.hsm.timeout)
     core = open_core(config)
     runner = Runner(core, [*house_duties(core), *acme_duties(core)])
 

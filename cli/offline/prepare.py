@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cli.offline.files import write_private
 from pki.config import Config
 from pki.core import Core, open_core
-from pki.founding import ROOT, found
+from pki.errors import Misconfigured
+from pki.founding import INTERMEDIATE, ROOT, found
 
 _TOKEN_KIND = "root"  # noqa: S105 - a kind
 
@@ -44,6 +45,9 @@ def prepare_serve(config: Config) -> None:
         SealwardError, HsmError: the service cannot start.
     """
     with closing(open_core(config)) as core:
+        if core.issuers.find(INTERMEDIATE) is None:
+            advice = "hold the ceremony of its external root, then run `sealward ceremony install`"
+            raise Misconfigured("there is no intermediate yet", advice=advice)
         core.server_certificate.renew_if_due()
 
 

@@ -6,23 +6,47 @@ read by the event loop, bounded in size and time, before any thread is taken (do
 
 import asyncio
 import io
+import logging
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import Any, Protocol
+
+from pki.ids import Ids
+
+logger = logging.getLogger("sealward.front")
 
 Environ = dict[str, Any]
 WsgiApplication = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 Refusal = Callable[[str, HTTPStatus, str], tuple[str, bytes]]
 """(path, status, detail) to (content type, body): a refusal in the dialect of the door behind that path."""
 
-_FORBIDDEN = frozenset("\\;%\x7f") | frozenset(map(chr, range(0x20)))
+_REPLACEMENT = "\ufffd"
+"""What the server library puts in the place of octets that are not UTF-8."""
+_CONTROLS = [*range(0x20), *range(0x7F, 0xA0)]
+_FORBIDDEN = frozenset("\\;%?#" + _REPLACEMENT) | frozenset(map(chr, _CONTROLS))
 
 
 def plain_refusal(_path: str, _status: HTTPStatus, detail: str) -> tuple[str, bytes]:
     """Return `detail` as plain text, for doors without a dialect."""
     return "text/plain; charset=utf-8", f"{detail}\n".encode()
+
+
+class Headers(Protocol):
+    """The parts of an RSGI request's headers that are read here; names are lower-case."""
+
+    def get(self, key: str) -> str | None:
+        """Return the first value of that name."""
+        ...
+
+    def get_all(self, key: str) -> list[str]:
+        """Return all values of that name."""
+        ...
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """Return all names and values, a name as often as it was sent."""
+        ...
 
 
 class Scope(Protocol):
@@ -37,7 +61,7 @@ class Scope(Protocol):
     path: str
     query_string: str
     authority: str | None
-    headers: Mapping[str, str]
+    headers: Headers
 
 
 class Exchange(Protocol):
@@ -64,7 +88,9 @@ class _RefusedError(Exception):
 def is_canonical(path: str) -> bool:
     """Tell whether the decoded `path` has one spelling only.
 
-    It then holds no empty, `.` or `..` segment, no control character, no backslash, semicolon or per cent sign.
+    It then holds no empty, `.` or `..` segment, no control character, no backslash, semicolon, per cent sign, question
+    mark or hash, and nothing that was not UTF-8. (An encoded slash cannot be told from a slash: the server library
+    hands over the decoded path alone. That one is authorised, recorded and served.)
     """
     if not path.startswith("/") or not _FORBIDDEN.isdisjoint(path):
         return False
@@ -76,7 +102,8 @@ class Front:
     """An RSGI application that hands complete, canonical requests to a WSGI application in one of `threads` threads.
 
     Bodies over `max_body` octets get 413, bodies not complete within `body_timeout` seconds 408, paths that are not
-    canonical 400. Header names with `_` are dropped, since WSGI would merge them with those with `-`.
+    canonical and what HTTP itself forbids 400. Header names with `_` are dropped, since WSGI would merge them with
+    those with `-`. What the application raises is logged under a request id, which is all that the client learns.
     """
 
     def __init__(
@@ -99,36 +126,73 @@ class Front:
         try:
             body = await self._receive(scope, exchange)
         except _RefusedError as refused:
-            content_type, text = self._refusal(scope.path, refused.status, refused.detail)
-            headers = [("content-type", content_type), ("cache-control", "no-store"), ("connection", "close")]
-            exchange.response_bytes(refused.status, headers, b"" if scope.method == "HEAD" else text)
+            self._refuse(scope, exchange, refused.status, refused.detail)
             return
         loop = asyncio.get_running_loop()
-        status, headers, answer = await loop.run_in_executor(self._executor, self._call, _environ(scope, body))
+        try:
+            status, headers, answer = await loop.run_in_executor(self._executor, self._call, _environ(scope, body))
+        except Exception:
+            request_id = Ids().new()
+            logger.exception("%a %a failed, request id %s", scope.method, scope.path, request_id)
+            detail = f"the server failed; its operator finds the reason under the request id {request_id}"
+            self._refuse(scope, exchange, HTTPStatus.INTERNAL_SERVER_ERROR, detail)
+            return
         exchange.response_bytes(status, headers, answer)
+
+    def _refuse(self, scope: Scope, exchange: Exchange, status: HTTPStatus, detail: str) -> None:
+        content_type, text = self._refusal(scope.path, status, detail)
+        headers = [("content-type", content_type), ("cache-control", "no-store")]
+        if not _is_http2(scope):  # where that header is forbidden (RFC 9113 8.2.2)
+            headers.append(("connection", "close"))
+        exchange.response_bytes(status, headers, b"" if scope.method == "HEAD" else text)
 
     async def _receive(self, scope: Scope, exchange: Exchange) -> bytes:
         if not is_canonical(scope.path):
             raise _RefusedError(HTTPStatus.BAD_REQUEST, "the path is not in its canonical spelling")
-        length = scope.headers.get("content-length")
-        if length is None and "transfer-encoding" not in scope.headers and scope.http_version[:2] != "2":
+        if scope.http_version == "1.1" and len(scope.headers.get_all("host")) != 1:
+            raise _RefusedError(HTTPStatus.BAD_REQUEST, "a request has one Host header")  # RFC 9112 3.2
+        coding = scope.headers.get("transfer-encoding")
+        if coding is not None and coding.strip().lower() != "chunked":
+            raise _RefusedError(HTTPStatus.NOT_IMPLEMENTED, "the only transfer coding here is chunked")  # RFC 9112 6.1
+        length = self._announced(scope)
+        if length is None and coding is None and not _is_http2(scope):
             return b""
-        if length is not None and (not length.isdecimal() or int(length) > self._max_body):
-            raise _RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body has {self._max_body} octets at most")
-        chunks: list[bytes] = []
-        size = 0
         try:
             async with asyncio.timeout(self._body_timeout):
-                async for chunk in exchange:
-                    size += len(chunk)
-                    if size > self._max_body:
-                        detail = f"a body has {self._max_body} octets at most"
-                        raise _RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
-                    chunks.append(bytes(chunk))
+                chunks = await self._collect(exchange)
         except TimeoutError:
             detail = f"the body was not complete within {self._body_timeout:g} s"
             raise _RefusedError(HTTPStatus.REQUEST_TIMEOUT, detail) from None
-        return b"".join(chunks)
+        body = b"".join(chunks)
+        # Where a body breaks off, the server library gives one empty chunk more than at a good end.
+        if (length is not None and len(body) != length) or (coding is not None and chunks.count(b"") > 1):
+            raise _RefusedError(HTTPStatus.BAD_REQUEST, "the body is not complete")
+        return body
+
+    def _announced(self, scope: Scope) -> int | None:
+        """Return the body's length as its header has it, if there is one."""
+        values = scope.headers.get_all("content-length")
+        if not values:
+            return None
+        if len(set(values)) != 1 or not (values[0].isascii() and values[0].isdecimal()):
+            raise _RefusedError(HTTPStatus.BAD_REQUEST, "the Content-Length is not one number")
+        digits = values[0].lstrip("0") or "0"
+        if len(digits) > len(str(self._max_body)) or int(digits) > self._max_body:
+            raise self._too_large()
+        return int(digits)
+
+    async def _collect(self, exchange: Exchange) -> list[bytes]:
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in exchange:
+            size += len(chunk)
+            if size > self._max_body:
+                raise self._too_large()
+            chunks.append(bytes(chunk))
+        return chunks
+
+    def _too_large(self) -> _RefusedError:
+        return _RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body has {self._max_body} octets at most")
 
     def _call(self, environ: Environ) -> tuple[int, list[tuple[str, str]], bytes]:
         answer: list[Any] = []
@@ -144,6 +208,10 @@ class Front:
             if close is not None:
                 close()
         return answer[0], answer[1], body
+
+
+def _is_http2(scope: Scope) -> bool:
+    return scope.http_version.startswith("2")
 
 
 def _environ(scope: Scope, body: bytes) -> Environ:

@@ -29,6 +29,16 @@ def _http_date(milliseconds: int) -> str:
     return from_ms(milliseconds).strftime("%a, %d %b %Y %H:%M:%S GMT")
 
 
+def _is_known(etag: str | None, condition: str | None) -> bool:
+    """Tell whether If-None-Match names the tag (RFC 9110 13.1.2).
+
+    If-Modified-Since is not asked: two CRLs may have been made within one second, the later with a revocation more.
+    """
+    if etag is None or condition is None:
+        return False
+    return condition.strip() == "*" or etag in {tag.strip().removeprefix("W/") for tag in condition.split(",")}
+
+
 class Publication:
     """Answers from the database; nothing here needs the HSM or a token."""
 
@@ -38,7 +48,10 @@ class Publication:
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request (WSGI, PEP 3333)."""
         status, headers, body = self._answer(environ["REQUEST_METHOD"], environ["PATH_INFO"])
-        headers.append(("content-length", str(len(body))))
+        if status == HTTPStatus.OK and _is_known(dict(headers).get("etag"), environ.get("HTTP_IF_NONE_MATCH")):
+            status, body = HTTPStatus.NOT_MODIFIED, b""
+        else:
+            headers.append(("content-length", str(len(body))))
         start_response(f"{status.value} {status.phrase}", headers)
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
 

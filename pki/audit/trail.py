@@ -12,10 +12,12 @@ from pki.clock import Clock, from_ms, rfc3339, to_ms
 from pki.errors import BadClock
 from pki.ids import Ids
 from pki.storage.database import Tx
+from pki.storage.statements import Prepared
 from pki.storage.tables import audit_events
 
-_INSERT = insert(audit_events)
-_LAST = select(func.max(audit_events.c.at))
+_COLUMNS = ("id", "namespace_id", "at", "actor", "action", "object", "outcome", "request_id", "detail")
+_INSERT = Prepared(insert(audit_events), _COLUMNS)
+_LAST = Prepared(select(func.max(audit_events.c.at)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class Trail:
         Raises:
             BadClock: the clock stands before the last event, by more than the tolerance.
         """
-        last, now = tx.execute(_LAST).scalar_one(), self._clock.now()
+        last, now = _LAST.run(tx, {}).fetchone()[0], self._clock.now()
         if last is not None and to_ms(now + self._tolerance) < last:
             raise BadClock(
                 f"the clock says {rfc3339(now)}, but something was done here at {rfc3339(from_ms(last))}",
@@ -72,5 +74,5 @@ class Trail:
             "request_id": event.request_id,
             "detail": orjson.dumps(dict(event.detail), option=orjson.OPT_SORT_KEYS).decode(),
         }
-        tx.execute(_INSERT, values)
+        _INSERT.run(tx, values)
         return event_id

@@ -3,6 +3,7 @@
 Write-ahead as certificates are: number and TBS are committed before the token signs.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -49,6 +50,8 @@ class Crls:
     def publish_due(self) -> int:
         """Publish a CRL for each issuer that needs one; return how many were published.
 
+        An issuer whose key is elsewhere is left out: its CRLs are carried in (`pki.ceremony.installation`).
+
         Raises:
             HsmFailure, DatabaseUnavailable: not now; the CRLs there are stay.
         """
@@ -75,6 +78,8 @@ class Crls:
 
     def _is_due(self, issuer: Issuer) -> bool:
         now = self._clock.now()
+        if not issuer.key_id:
+            return False
         if not issuer.certificate.not_valid_before_utc <= now <= issuer.certificate.not_valid_after_utc:
             return False
         with self._database.read() as tx:
@@ -94,7 +99,7 @@ class Crls:
             revoked = entries.revoked(tx, issuer.id, now)
             this_update = now.replace(microsecond=0)
             next_update = min(this_update + self._lifetime, issuer.certificate.not_valid_after_utc)
-            body = _encode(issuer, number, this_update, next_update, revoked)
+            body = encode_list(issuer, number, this_update, next_update, revoked)
             values = {
                 "issuer_id": issuer.id,
                 "number": number,
@@ -106,10 +111,20 @@ class Crls:
                 "entries": len(revoked),
                 "reserved_at": to_ms(now),
             }
+            self._abandon_overdue(tx, issuer, now)
             tx.execute(crls.insert().values(values))
             return _Intent(number, body)
 
         return self._database.write(work)
+
+    def _abandon_overdue(self, tx: Tx, issuer: Issuer, now: datetime) -> None:
+        """Give up the numbers whose CRL was never recorded: whoever reserved them crashed, or had no token."""
+        mine = crls.c.issuer_id == issuer.id
+        overdue = mine & (crls.c.state == "reserved") & (crls.c.reserved_at < to_ms(now - entries.RESERVATION))
+        for number in tx.execute(select(crls.c.number).where(overdue)).scalars().all():
+            tx.execute(update(crls).where(mine, crls.c.number == number).values(state="abandoned"))
+            detail = {"issuer": issuer.name, "number": number}
+            self._trail.record(tx, Event(_ACTOR, "crl.abandon", issuer.id, detail=detail))
 
     def _record(self, issuer: Issuer, intent: _Intent, der: bytes) -> None:
         event = Event(_ACTOR, "crl.publish", issuer.id, detail={"issuer": issuer.name, "number": intent.number})
@@ -137,13 +152,14 @@ def _last_published(tx: Tx, issuer: Issuer) -> Row[*tuple[Any, ...]] | None:
     return tx.execute(query).first()
 
 
-def _encode(
+def encode_list(
     issuer: Issuer,
     number: int,
     this_update: datetime,
     next_update: datetime,
-    revoked: list[tuple[str, datetime, int]],
+    revoked: Sequence[tuple[str, datetime, int]],
 ) -> bytes:
+    """Return the TBSCertList; `revoked` holds serial (hex), moment and reason (RFC 5280 5.3.1) of each."""
     identifier = key_identifier(issuer.certificate)
     extensions = (
         encode_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False),

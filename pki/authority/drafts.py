@@ -12,8 +12,8 @@ from pki.authority.extensions import Extensions
 from pki.authority.issuers import Issuer
 from pki.authority.names import Name
 from pki.authority.profiles import Profile
-from pki.authority.signatures import scheme_of
-from pki.authority.tbs import Draft
+from pki.authority.signatures import placeholder, scheme_of
+from pki.authority.tbs import Draft, assemble
 from pki.authority.weak_keys import PublicKey
 from pki.clock import Clock, rfc3339
 from pki.errors import BadClock, Misconfigured, Rejected
@@ -40,6 +40,11 @@ class Wanted:
 def spki(public_key: PublicKey) -> bytes:
     """Return a public key as SubjectPublicKeyInfo in DER."""
     return public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def preview(draft: Draft, body: bytes, issuer_key: object) -> x509.Certificate:
+    """Return the certificate as it will be but for its signature, to be linted; `body` is the draft's TBS."""
+    return x509.load_der_x509_certificate(assemble(body, draft.scheme, placeholder(issuer_key)))
 
 
 class Drafter:

@@ -13,7 +13,7 @@ from sqlalchemy import delete, insert, select, update
 
 from hsm.algorithms import KeyAlgorithm
 from hsm.device import Hsm
-from hsm.errors import HsmError
+from hsm.errors import HsmError, HsmKeyNotFound
 from hsm.keys import TokenKey
 from pki.authority.drafts import spki
 from pki.authority.issue import Gate, WantedCa
@@ -89,6 +89,43 @@ class Hierarchy:
             else:
                 self._gate.issue_ca(profile, parent, wanted)
         return self._issuers.get(issuer_id)
+
+    def reserve(self, name: str, subject: x509.Name, algorithm: KeyAlgorithm) -> TokenKey:
+        """Make the key of an intermediate that a CA elsewhere certifies, reserve its issuer, and return the key.
+
+        It becomes active when the certificate is installed. A second call gives the same key as the first.
+
+        Raises:
+            Conflict: an issuer of that name is active.
+            HsmFailure, DatabaseUnavailable: nothing was made.
+        """
+        found = self._reserved(name, subject)
+        if found is not None:
+            return found
+        with self._key(name, algorithm) as (key_id, key):
+            row = {
+                "id": self._ids.new(),
+                "name": name,
+                "kind": "intermediate",
+                "key_id_hex": key_id.hex(),
+                "key_algorithm": algorithm.value,
+                "subject": subject.rfc4514_string(),
+            }
+            self._database.write(lambda tx: self._insert(tx, row, key.public_key()))
+        return key
+
+    def _reserved(self, name: str, subject: x509.Name) -> TokenKey | None:
+        query = select(issuers.c.key_id_hex).where(
+            issuers.c.name == name, issuers.c.state == "reserved", issuers.c.subject == subject.rfc4514_string()
+        )
+        with self._database.read() as tx:
+            key_id = tx.execute(query).scalars().first()
+        try:
+            return None if key_id is None else self._hsm.signing_key(bytes.fromhex(key_id))
+        except HsmKeyNotFound:
+            return None
+        except HsmError as error:
+            raise HsmFailure(f"the HSM did not give the key: {error.message}", advice=error.advice) from error
 
     @contextmanager
     def _key(self, name: str, algorithm: KeyAlgorithm) -> Iterator[tuple[bytes, TokenKey]]:

@@ -15,8 +15,8 @@ from sqlalchemy.exc import IntegrityError
 from hsm.errors import HsmError
 from pki.audit.trail import Event, Trail
 from pki.authority import name_constraints, signatures, tbs
-from pki.authority.drafts import Drafter, Wanted
-from pki.authority.issuers import Issuer, Issuers, holds_key
+from pki.authority.drafts import Drafter, Wanted, preview
+from pki.authority.issuers import Issuer, Issuers
 from pki.authority.lint import Linter
 from pki.authority.profiles import NAMESPACE, Profile, Profiles
 from pki.authority.tbs import Draft
@@ -36,6 +36,8 @@ Reserving = Callable[[Tx, str], None]
 Recording = Callable[[Tx, bytes], None]
 """(tx, certificate in DER): what else happens in the transaction that records."""
 
+RECONCILER = "house:reconcile"
+"""The actor in the events of what a reservation's own worker did not bring to its end."""
 _SERIAL_ATTEMPTS = 3
 _NAME_LIMIT = 100
 
@@ -161,7 +163,7 @@ class Gate:
     def issue_root(self, profile: Profile, wanted: WantedCa) -> Entry:
         """Issue a self-signed certificate; errors as `issue_ca`."""
         draft = self._drafter.root(profile, wanted.subject, wanted.public_key)
-        itself = _preview(draft, draft.encode(), wanted.public_key)
+        itself = preview(draft, draft.encode(), wanted.public_key)
         issuer = Issuer(wanted.issuer_id, profile.name, "root", None, wanted.key_id, itself)
         case = _Case(profile, issuer, wanted.requester, (), wanted.reserving, wanted.recording)
         return self._issue(case, lambda: draft)
@@ -173,7 +175,21 @@ class Gate:
             HsmFailure, DatabaseUnavailable: not now; it stays reserved.
         """
         issuer = self._issuers.get(entry.issuer_id)
-        return self._complete(_Pending(entry.id, entry.tbs, entry.signature_algorithm, issuer, "house:reconcile"))
+        return self._complete(_Pending(entry.id, entry.tbs, entry.signature_algorithm, issuer, RECONCILER))
+
+    def abandon(self, certificate_id: str, actor: str) -> None:
+        """Give up a reservation that nobody will finish; nothing happens to what is no longer reserved.
+
+        Raises:
+            DatabaseUnavailable: not now; it stays reserved.
+        """
+        event = Event(actor, "certificate.abandon", certificate_id)
+
+        def work(tx: Tx) -> None:
+            if entries.abandon(tx, certificate_id):
+                self._trail.record(tx, event)
+
+        self._database.write(work)
 
     def find(self, certificate_id: str) -> Entry | None:
         """Return the ledger's entry of that id, if any."""
@@ -208,7 +224,7 @@ class Gate:
             return self._complete(pending, case.recording)
         except HsmFailure:
             if case.reserving is None:
-                self._database.write(lambda tx: entries.abandon(tx, intent.id))
+                self.abandon(intent.id, case.requester)
             else:
                 self._database.write(lambda tx: entries.release(tx, intent.id, self._clock.now()))
             raise
@@ -228,15 +244,15 @@ class Gate:
 
     def _prepare(self, case: _Case, draft: Draft) -> _Intent:
         body = draft.encode()
-        preview = _preview(draft, body, case.issuer.certificate.public_key())
+        unsigned = preview(draft, body, case.issuer.certificate.public_key())
         if case.profile.kind == "root":
-            self._linter.check(preview, None)
+            self._linter.check(unsigned, None)
         elif case.profile.kind == "ca":
-            self._linter.check(preview, case.issuer.certificate)
+            self._linter.check(unsigned, case.issuer.certificate)
         else:
             shape = (case.profile.name, case.profile.version, case.issuer.id)
-            self._linter.check(preview, case.issuer.certificate, shape=shape)
-        return _Intent(self._ids.new(), case, draft, body, preview)
+            self._linter.check(unsigned, case.issuer.certificate, shape=shape)
+        return _Intent(self._ids.new(), case, draft, body, unsigned)
 
     def _reserve(self, intent: _Intent) -> None:
         case, now = intent.case, self._clock.now()
@@ -246,9 +262,10 @@ class Gate:
 
         def work(tx: Tx) -> None:
             self._trail.require_forward(tx)
-            if entries.is_blocked(tx, wanted.spki_sha256):
+            key = entries.key_state(tx, wanted.spki_sha256)
+            if key.blocked is not None:
                 raise Rejected("this key was reported as compromised", "badPublicKey", advice="make a new key")
-            if case.profile.kind in {"leaf", "server"} and holds_key(tx, wanted.spki_sha256):
+            if key.of_issuer and case.profile.kind in {"leaf", "server"}:
                 raise Rejected("this is the key of a CA", "badPublicKey", advice="make a new key")
             entries.reserve(tx, wanted, now)
             if case.reserving is not None:
@@ -289,11 +306,6 @@ class Gate:
         if x509.load_der_x509_certificate(certificate).tbs_certificate_bytes != pending.body:
             raise AssertionError("the certificate does not hold what was recorded")
         return certificate
-
-
-def _preview(draft: Draft, body: bytes, issuer_key: object) -> x509.Certificate:
-    """Return the certificate as it will be, but for its signature."""
-    return x509.load_der_x509_certificate(tbs.assemble(body, draft.scheme, signatures.placeholder(issuer_key)))
 
 
 def _reservation(intent: _Intent, worker: str) -> Reservation:

@@ -5,20 +5,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from cryptography import x509
-from sqlalchemy import ColumnElement, Row, bindparam, select
+from sqlalchemy import ColumnElement, Row, select
 
 from hsm.device import Hsm
 from hsm.keys import TokenKey
 from pki.errors import Misconfigured, NotFound
-from pki.storage.database import Database, Tx
+from pki.storage.database import Database
 from pki.storage.tables import issuers
-
-_WITH_KEY = select(issuers.c.id).where(issuers.c.spki_sha256 == bindparam("spki"))
 
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """A CA certificate and where its key is: `key_id` is the key's CKA_ID in the HSM."""
+    """A CA certificate and where its key is: `key_id` is the key's CKA_ID in the HSM, empty when it is not there.
+
+    A root made in a ceremony has its key in another, offline token: it never signs here.
+    """
 
     id: str
     name: str
@@ -31,11 +32,6 @@ class Issuer:
 def _issuer(row: Row[*tuple[Any, ...]]) -> Issuer:
     certificate = x509.load_der_x509_certificate(row.certificate)
     return Issuer(row.id, row.name, row.kind, row.parent_id, bytes.fromhex(row.key_id_hex), certificate)
-
-
-def holds_key(tx: Tx, spki_sha256: str) -> bool:
-    """Tell whether the public key with this SPKI digest (hex) is that of an issuer, whatever its state (X4)."""
-    return tx.execute(_WITH_KEY, {"spki": spki_sha256}).first() is not None
 
 
 class Issuers:
@@ -107,9 +103,13 @@ class Issuers:
         """Return the issuer's key in the HSM.
 
         Raises:
-            Misconfigured: the HSM's key is not the one in the issuer's certificate.
+            Misconfigured: the issuer's key is elsewhere, or the HSM's is not the one in the issuer's certificate.
             HsmError: the HSM does not serve, or has no such key.
         """
+        if not issuer.key_id:
+            raise Misconfigured(
+                f"the key of issuer {issuer.name} is in another, offline token", advice="sign in a ceremony"
+            )
         key = self._hsm.signing_key(issuer.key_id)
         if key.public_key() != issuer.certificate.public_key():
             raise Misconfigured(

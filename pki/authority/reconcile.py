@@ -2,9 +2,9 @@
 
 import logging
 
-from pki.authority.issue import Gate
+from pki.authority.issue import RECONCILER, Gate
 from pki.clock import Clock
-from pki.errors import Conflict, NotFound
+from pki.errors import Conflict, HsmFailure, NotFound
 from pki.ledger import entries
 from pki.ledger.entries import Entry
 from pki.storage.database import Database
@@ -41,13 +41,17 @@ class Reconciler:
         if not self._database.write(lambda tx: entries.adopt(tx, entry.id, self._worker, now)):
             return
         if entry.kind in {"root", "ca"} or entry.not_after <= now:
-            self._database.write(lambda tx: entries.abandon(tx, entry.id))
+            self._gate.abandon(entry.id, RECONCILER)
             logger.warning("certificate %s was left half-made and is abandoned", entry.id)
             return
         try:
             self._gate.finish(entry)
+        except HsmFailure:
+            # Else it would rest for a whole reservation after the HSM is back.
+            self._database.write(lambda tx: entries.release(tx, entry.id, self._clock.now()))
+            raise
         except (Conflict, NotFound) as error:
             logger.warning("certificate %s cannot be finished: %s", entry.id, error)
-            self._database.write(lambda tx: entries.abandon(tx, entry.id))
+            self._gate.abandon(entry.id, RECONCILER)
             return
         logger.warning("certificate %s was left half-made and is now issued", entry.id)

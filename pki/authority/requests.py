@@ -40,6 +40,24 @@ def parse_csr(der: bytes) -> CertificateRequest:
         Rejected: badCSR: it cannot be read whole, is signed by a weak digest or not by its own key, or holds names that
             are not certified; weakKey: see `check_key`.
     """
+    request, public_key = _read(der)
+    common_name = _common_name(request)
+    found = dict.fromkeys(_alternative_names(request))
+    if common_name is not None:
+        found.setdefault(_name_in_common_name(common_name))
+    return CertificateRequest(public_key, tuple(found), common_name)
+
+
+def requested_key(der: bytes) -> PublicKey:
+    """Return the public key of a CA's request, checked as `parse_csr` does; its subject is not read.
+
+    Raises:
+        Rejected: badCSR or weakKey, as `parse_csr`.
+    """
+    return _read(der)[1]
+
+
+def _read(der: bytes) -> tuple[x509.CertificateSigningRequest, PublicKey]:
     if len(der) > SIZE_LIMIT:
         raise _bad(f"a certificate request has {SIZE_LIMIT} octets at most")
     try:
@@ -51,11 +69,7 @@ def parse_csr(der: bytes) -> CertificateRequest:
         raise _bad("there are octets behind the certificate request")
     public_key = check_key(found_key)
     _check_signature(request)
-    common_name = _common_name(request)
-    found = dict.fromkeys(_alternative_names(request))
-    if common_name is not None:
-        found.setdefault(_name_in_common_name(common_name))
-    return CertificateRequest(public_key, tuple(found), common_name)
+    return request, public_key
 
 
 def _check_signature(request: x509.CertificateSigningRequest) -> None:

@@ -61,6 +61,22 @@ def sign(key: TokenKey, message: bytes) -> bytes:
     raise Misconfigured("no CA signs with a key of this kind", advice="use RSA, P-256, P-384 or Ed25519")
 
 
+def verify_signature(public_key: object, signature: bytes, message: bytes) -> None:
+    """Verify what a CA key with this public half signed by its own scheme.
+
+    Raises:
+        InvalidSignature: it is not the key's, or not over `message`.
+        Misconfigured: no CA key of this kind is used here.
+    """
+    digest = scheme_of(public_key).digest
+    if isinstance(public_key, rsa.RSAPublicKey) and digest is not None:
+        public_key.verify(signature, message, padding.PKCS1v15(), digest)
+    elif isinstance(public_key, ec.EllipticCurvePublicKey) and digest is not None:
+        public_key.verify(signature, message, ec.ECDSA(digest))
+    elif isinstance(public_key, ed25519.Ed25519PublicKey):
+        public_key.verify(signature, message)
+
+
 def placeholder(public_key: object) -> bytes:
     """Return octets of a signature's form, for a certificate that is linted before it is signed."""
     if isinstance(public_key, rsa.RSAPublicKey):

@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Row, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, func, insert, select, update
 
 from pki.clock import from_ms, to_ms
 from pki.errors import Conflict, NotFound
 from pki.storage.database import Tx
-from pki.storage.tables import blocked_keys, certificates
+from pki.storage.statements import Prepared
+from pki.storage.tables import blocked_keys, certificates, issuers
 
 RESERVATION = timedelta(seconds=60)
 """How long a worker has from reservation to record before another may finish its work."""
@@ -83,9 +84,9 @@ _COLUMNS = (
 )
 
 
-# Statements are built once: building one costs as much as running it.
-_RESERVE = insert(certificates)
-_RECORD = (
+_RESERVED_COLUMNS = (*Reservation.__slots__, "state", "reserved_at", "deadline_at")
+_RESERVE = Prepared(insert(certificates), _RESERVED_COLUMNS)
+_RECORD = Prepared(
     update(certificates)
     .where(certificates.c.id == bindparam("row"), certificates.c.state == "reserved")
     .values(
@@ -95,12 +96,18 @@ _RECORD = (
         issued_at=bindparam("now"),
     )
 )
-_GET = select(*_COLUMNS).where(certificates.c.id == bindparam("row"))
-_BLOCKED = select(blocked_keys.c.spki_sha256).where(blocked_keys.c.spki_sha256 == bindparam("spki"))
+_KEY = Prepared(
+    select(
+        select(blocked_keys.c.reason).where(blocked_keys.c.spki_sha256 == bindparam("spki")).scalar_subquery(),
+        select(func.min(issuers.c.id)).where(issuers.c.spki_sha256 == bindparam("spki")).scalar_subquery(),
+    )
+)
+_GET = Prepared(select(*_COLUMNS).where(certificates.c.id == bindparam("row")))
+_NAMES = tuple(column.name for column in _COLUMNS)
 
 
-def _entry(row: Row[*tuple[Any, ...]]) -> Entry:
-    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+def _entry(row: Sequence[Any]) -> Entry:
+    values = dict(zip(_NAMES, row, strict=True))
     values["names"] = tuple(orjson.loads(values["names"]))
     for name in ("not_before", "not_after", "revoked_at"):
         values[name] = None if values[name] is None else from_ms(values[name])
@@ -122,7 +129,7 @@ def reserve(tx: Tx, wanted: Reservation, now: datetime) -> None:
         "reserved_at": to_ms(now),
         "deadline_at": to_ms(now + RESERVATION),
     }
-    tx.execute(_RESERVE, values)
+    _RESERVE.run(tx, values)
 
 
 def record(tx: Tx, certificate_id: str, certificate: bytes, fingerprint: str, now: datetime) -> None:
@@ -132,7 +139,7 @@ def record(tx: Tx, certificate_id: str, certificate: bytes, fingerprint: str, no
         Conflict: it is no longer reserved: another worker finished or abandoned it.
     """
     values = {"row": certificate_id, "der": certificate, "sha256": fingerprint, "now": to_ms(now)}
-    done = tx.execute(_RECORD, values)
+    done = _RECORD.run(tx, values)
     if done.rowcount != 1:
         raise Conflict(f"certificate {certificate_id} is no longer reserved")
 
@@ -169,13 +176,22 @@ def revoke(tx: Tx, entry: Entry, reason: int, now: datetime) -> None:
     )
     if done.rowcount != 1:
         raise Conflict("the certificate is already revoked")
-    if reason == KEY_COMPROMISE and not is_blocked(tx, entry.spki_sha256):
+    if reason == KEY_COMPROMISE and key_state(tx, entry.spki_sha256).blocked is None:
         tx.execute(blocked_keys.insert().values(spki_sha256=entry.spki_sha256, reason="keyCompromise", at=to_ms(now)))
 
 
-def is_blocked(tx: Tx, spki_sha256: str) -> bool:
-    """Tell whether the public key with this SPKI digest (hex) was ever reported as compromised."""
-    return tx.execute(_BLOCKED, {"spki": spki_sha256}).first() is not None
+@dataclass(frozen=True, slots=True)
+class KeyState:
+    """What is known of a public key: why it is blocked for ever, if it is, and whether it is an issuer's."""
+
+    blocked: str | None
+    of_issuer: bool
+
+
+def key_state(tx: Tx, spki_sha256: str) -> KeyState:
+    """Return what is known of the public key with this SPKI digest (hex)."""
+    reason, issuer_id = _KEY.run(tx, {"spki": spki_sha256}).fetchone()
+    return KeyState(reason, issuer_id is not None)
 
 
 def get(tx: Tx, certificate_id: str) -> Entry:
@@ -184,7 +200,7 @@ def get(tx: Tx, certificate_id: str) -> Entry:
     Raises:
         NotFound: there is none.
     """
-    row = tx.execute(_GET, {"row": certificate_id}).first()
+    row = _GET.run(tx, {"row": certificate_id}).fetchone()
     if row is None:
         raise NotFound(f"there is no certificate {certificate_id}")
     return _entry(row)

@@ -66,7 +66,9 @@ def open_sqlite(path: Path) -> Pools:
     def begin_write(connection: Connection) -> None:
         # SQLite would go on writing into a file that has been unlinked, and everything acknowledged would be lost.
         if _identity(path) != identity:
-            raise Cause.GONE.error("the file was removed or replaced under the running service")
+            raise Cause.GONE.error(
+                "the file was removed or replaced under the running service; put it back, or restart over a backup"
+            )
         _sqlite_driver(connection).execute("BEGIN IMMEDIATE")
 
     return Pools(reads, writes)

@@ -10,6 +10,7 @@ import re
 import sqlite3
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -40,6 +41,9 @@ ATTEMPTS = MappingProxyType({"sqlite": 2, "postgresql": 6})
 
 TURN_SECONDS = 5.0
 """How long a write waits for its turn on SQLite."""
+
+_READERS = 8
+"""Connections kept at hand for point reads: taking one from the pool costs more than the read."""
 
 _URLS = "give sqlite:////absolute/path.db or postgresql+psycopg://user@host/name"
 _PLACEHOLDER = re.compile(r"'(?:[^']|'')*'|[?%]")
@@ -123,18 +127,19 @@ class Database:
         1 on SQLite, a sealed value is octets.
         """
         try:
-            connection = self._pools.reads.raw_connection()
+            connection = self._reader()
             try:
-                return self._fetch_one(connection, self._statement(sql), params)
+                row = self._fetch_one(connection, self._statement(sql), params)
             except BaseException:
                 connection.invalidate()
-                raise
-            finally:
                 connection.close()
+                raise
+            self._keep_reader(connection)
         except (exc.SQLAlchemyError, self._driver_error) as error:
             if not is_misuse(error):
                 raise_unavailable(error)
             raise
+        return row
 
     def write(self, work: Callable[[Tx], T]) -> T:
         """Run `work` in one transaction of its own and return what it returns, after the commit.
@@ -155,6 +160,7 @@ class Database:
     def close(self) -> None:
         """Commit what waits and close every connection."""
         self._writer.close()
+        self._drop_kept()
         self._pools.close()
         if self._turn is not None:
             self._turn.close()
@@ -164,6 +170,8 @@ class Database:
         dbapi: Any = pools.reads.dialect.loaded_dbapi
         self._driver_error: type[Exception] = dbapi.Error
         self._turn = None if self._turn_path is None else WriteTurn(self._turn_path, TURN_SECONDS)
+        self._readers: deque[PoolProxiedConnection] = deque()
+        self._write_connection: Connection | None = None
         order = {table: position for position, table in enumerate(metadata.sorted_tables)}
         self._writer = GroupWriter(self._hold_turn, lambda work: self._attempt(work, "Database.append"), order)
 
@@ -174,7 +182,7 @@ class Database:
         attempts = ATTEMPTS[self.dialect]
         for attempt in range(1, attempts + 1):
             try:
-                with inside_write(holder), self._pools.writes.begin() as tx:
+                with inside_write(holder), self._transaction() as tx:
                     return work(tx)
             except (exc.SQLAlchemyError, self._driver_error) as error:
                 if not is_transient(error) or attempt == attempts:
@@ -183,6 +191,46 @@ class Database:
             if self.dialect == "postgresql":  # SQLite has waited already
                 time.sleep(0.005 * 2**attempt)
         raise AssertionError("unreachable")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Tx]:
+        """Give a transaction that is committed at the end of the block.
+
+        On SQLite the turn is held, so that one connection will do, and it is kept: to take it from the pool and give
+        it back costs as much as a commit.
+        """
+        if self._turn is None:
+            with self._pools.writes.begin() as tx:
+                yield tx
+            return
+        connection, self._write_connection = self._write_connection or self._pools.writes.connect(), None
+        try:
+            with connection.begin():
+                yield connection
+        except BaseException:
+            connection.close()
+            raise
+        self._write_connection = connection
+
+    def _reader(self) -> PoolProxiedConnection:
+        try:
+            return self._readers.pop()
+        except IndexError:
+            return self._pools.reads.raw_connection()
+
+    def _keep_reader(self, connection: PoolProxiedConnection) -> None:
+        """Keep a connection for the next point read; one to a server goes back to the pool, which tests it."""
+        if self._turn is None or len(self._readers) >= _READERS:
+            connection.close()
+        else:
+            self._readers.append(connection)
+
+    def _drop_kept(self) -> None:
+        while self._readers:
+            self._readers.pop().close()
+        if self._write_connection is not None:
+            self._write_connection.close()
+            self._write_connection = None
 
     def _fetch_one(self, connection: PoolProxiedConnection, sql: str, params: Sequence[object]) -> Row | None:
         driver: Any = connection.driver_connection
@@ -214,6 +262,7 @@ class Database:
         # The parent's connections, threads and locks are not the child's. SQLite forbids even closing its
         # connections here, so they are kept, unused, as long as the child lives.
         self._inherited += [self._pools.reads.pool, self._pools.writes.pool, self._writer]
+        self._inherited += [self._readers, self._write_connection]
         if self._turn is not None:
             self._turn.close()  # this copy only: the lock stays with the parent
         for pool in (self._pools.reads, self._pools.writes):

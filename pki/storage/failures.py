@@ -28,6 +28,10 @@ class Cause(enum.Enum):
         "the database cannot be reached",
         "start the server, or mend the address or path; the service reconnects, and a write is there in full or not",
     )
+    DISK = (
+        "the disk under the database failed",
+        "look in the kernel's log for an error, or a file system that became read-only; what was answered is there",
+    )
     REFUSED = (
         "the database server refuses this login",
         "check user, password and database name in the database URL, and the server's pg_hba.conf",
@@ -57,7 +61,7 @@ _SQLITE = {
     "SQLITE_LOCKED": Cause.LOCKED,
     "SQLITE_PROTOCOL": Cause.LOCKED,
     "SQLITE_CANTOPEN": Cause.GONE,
-    "SQLITE_IOERR": Cause.GONE,
+    "SQLITE_IOERR": Cause.DISK,
     "SQLITE_CORRUPT": Cause.CORRUPT,
     "SQLITE_NOTADB": Cause.CORRUPT,
 }
@@ -75,7 +79,7 @@ _SQLSTATE = {
     "42703": Cause.NOT_MIGRATED,
     "53300": Cause.EXHAUSTED,
 }
-_SQLSTATE_CLASS = {"08": Cause.GONE, "28": Cause.REFUSED, "53": Cause.GONE, "57": Cause.GONE, "58": Cause.GONE,
+_SQLSTATE_CLASS = {"08": Cause.GONE, "28": Cause.REFUSED, "53": Cause.GONE, "57": Cause.GONE, "58": Cause.DISK,
                    "XX": Cause.CORRUPT}  # fmt: skip
 _WORTH_ANOTHER_TRY = frozenset({"40001", "40P01"})
 

@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Table
 
 from pki.errors import DatabaseUnavailable
 from pki.storage.failures import Cause
+from pki.storage.statements import Prepared
 
 GROUP_LIMIT = 256
 """Callers in one transaction, so that the first of a crowd does not wait for all of it."""
@@ -24,10 +25,14 @@ GROUP_LIMIT = 256
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """A row to add to `table`: column names and values. Columns left out are null."""
+    """A row to add to `table`: column names and values. Columns left out are null.
+
+    `prepared` is the statement that inserts just these, for a row of the hot path.
+    """
 
     table: Table
     values: Mapping[str, Any]
+    prepared: Prepared | None = None
 
     def __post_init__(self) -> None:
         """Refuse a column that the table does not have."""
@@ -43,25 +48,35 @@ class Append:
 @dataclass(slots=True, eq=False)
 class _Waiting:
     rows: tuple[Append, ...]
-    done: threading.Event = field(default_factory=threading.Event)
+    done: bool = False
     error: Exception | None = None
 
 
 def insert_all(tx: Connection, rows: Iterable[Append], order: Mapping[Table, int]) -> None:
-    """Insert `rows` in `tx`: a statement a table, tables in `order`, rows by primary key.
+    """Insert `rows` in `tx`: tables in `order`, rows by primary key.
 
     The fixed order is what keeps two groups from waiting for each other's rows: unsorted hot rows deadlocked.
     """
-    tables: dict[Table, list[dict[str, Any]]] = {}
+    tables: dict[Table, list[Append]] = {}
     for row in rows:
-        tables.setdefault(row.table, []).append(row.complete())
+        tables.setdefault(row.table, []).append(row)
     for table in sorted(tables, key=order.__getitem__):
-        tables[table].sort(key=itemgetter(*table.primary_key.columns.keys()))
-        tx.execute(table.insert(), tables[table])
+        _insert(tx, table, tables[table])
+
+
+def _insert(tx: Connection, table: Table, rows: list[Append]) -> None:
+    key, plain = itemgetter(*table.primary_key.columns.keys()), []
+    for row in sorted(rows, key=lambda row: key(row.values)):
+        if row.prepared is None:
+            plain.append(row.complete())
+        else:
+            row.prepared.run(tx, row.values)
+    if plain:
+        tx.execute(table.insert(), plain)
 
 
 class GroupWriter:
-    """The thread that commits; it starts with the first append and ends with `close`.
+    """Commits what waits: the caller who is first does it for all who wait behind, and no thread is woken for it.
 
     `turn` gives the turn at writing; `commit` runs a function in one transaction, with what re-runs are worth it;
     `order` is each table's place, parents before children.
@@ -76,70 +91,61 @@ class GroupWriter:
         self._turn = turn
         self._commit = commit
         self._order = order
-        self._wake = threading.Condition()
+        self._leading = threading.Lock()
+        self._state = threading.Lock()
         self._waiting: deque[_Waiting] = deque()
-        self._thread: threading.Thread | None = None
         self._closed = False
 
     def append(self, rows: tuple[Append, ...]) -> None:
         """Return when `rows` are committed; raise what kept them out."""
         waiting = _Waiting(rows)
-        with self._wake:
+        with self._state:
             if self._closed:
                 raise Cause.CLOSED.error()
             self._waiting.append(waiting)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._serve, name="sealward-writer", daemon=True)
-                self._thread.start()
-            self._wake.notify()
-        waiting.done.wait()
+        with self._leading:
+            while not waiting.done:
+                self._lead()
         if isinstance(waiting.error, DatabaseUnavailable):  # shared by a group: each caller raises its own
             raise DatabaseUnavailable(waiting.error.message, advice=waiting.error.advice) from waiting.error
         if waiting.error is not None:
             raise waiting.error
 
     def close(self) -> None:
-        """Commit what waits, then end the thread."""
-        with self._wake:
+        """Take no more, and return when what waits is committed."""
+        with self._state:
             self._closed = True
-            self._wake.notify()
-        if self._thread is not None:
-            self._thread.join()
+        with self._leading:
+            while self._waiting:
+                self._lead()
 
-    def _serve(self) -> None:
-        while self._anything_waits():
-            try:
-                with self._turn():
-                    self._commit_group(self._take())
-            except Exception as error:  # noqa: BLE001 - whatever it is, the callers must hear of it
-                _fail(self._take(), error)
-
-    def _anything_waits(self) -> bool:
-        with self._wake:
-            self._wake.wait_for(lambda: self._waiting or self._closed)
-            return bool(self._waiting)
+    def _lead(self) -> None:
+        try:
+            with self._turn():
+                self._commit_group(self._take())
+        except Exception as error:  # noqa: BLE001 - whatever it is, the callers must hear of it
+            _settle(self._take(), error)
 
     def _take(self) -> list[_Waiting]:
-        with self._wake:
+        with self._state:
             return [self._waiting.popleft() for _ in range(min(len(self._waiting), GROUP_LIMIT))]
 
     def _commit_group(self, group: list[_Waiting]) -> None:
         try:
             self._commit(lambda tx: insert_all(tx, (row for waiting in group for row in waiting.rows), self._order))
         except DatabaseUnavailable as error:
-            _fail(group, error)
+            _settle(group, error)
         except Exception as error:  # noqa: BLE001 - one caller's fault must not become another's
             if len(group) == 1:
-                _fail(group, error)
+                _settle(group, error)
             else:
                 for waiting in group:
                     self._commit_group([waiting])
         else:
-            for waiting in group:
-                waiting.done.set()
+            _settle(group, None)
 
 
-def _fail(group: list[_Waiting], error: Exception) -> None:
+def _settle(group: list[_Waiting], error: Exception | None) -> None:
     for waiting in group:
         waiting.error = error
-        waiting.done.set()
+        waiting.done = True

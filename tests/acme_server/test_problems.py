@@ -67,7 +67,7 @@ def test_a_subclass_is_answered_as_its_nearest_listed_class() -> None:
         (errors.NotFound("x"), ProblemType.MALFORMED, 404),
         (errors.Conflict("x"), ProblemType.MALFORMED, 409),
         (errors.NotReady("x"), ProblemType.ORDER_NOT_READY, 403),
-        (errors.LintFailed(["x"]), ProblemType.SERVER_INTERNAL, 500),
+        (errors.LintFailed(["x"]), ProblemType.SERVER_INTERNAL, 503),
         (errors.Rejected("x", "badCSR"), ProblemType.BAD_CSR, 400),
         (errors.Rejected("x", "weakKey"), ProblemType.BAD_CSR, 400),
         (errors.Rejected("x", "alreadyRevoked"), ProblemType.ALREADY_REVOKED, 400),

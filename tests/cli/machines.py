@@ -1,9 +1,11 @@
 """What the machine does to a command in these tests: a wrong clock, a full or read-only disk, a taken port."""
 
 import contextlib
+import errno
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,12 +24,26 @@ def clock_shifted_by(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int]
 
 @contextlib.contextmanager
 def taken_port(port: int = 0) -> Iterator[int]:
-    """Listen on a port of 127.0.0.1, a free one unless it is named; one that somebody else has is taken as well."""
+    """Listen on a port of 127.0.0.1, a free one unless it is named; one that needs more rights is taken as well."""
     with socket.socket() as listener:
-        with contextlib.suppress(OSError):
-            listener.bind(("127.0.0.1", port))
+        with contextlib.suppress(PermissionError):
+            _bind(listener, port)
             listener.listen()
         yield port or listener.getsockname()[1]
+
+
+def _bind(listener: socket.socket, port: int) -> None:
+    """Bind it, if need be when another test has done with the port."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 class Disk:

@@ -259,7 +259,7 @@ def test_kill_during_the_first_start_leaves_nothing_half_made(tmp_path: Path) ->
         process.kill()
         process.wait()
     with Service(tmp_path / "data") as service:
-        _get(service.directory, service.ca_file)
+        assert b"newOrder" in _get(service.directory, service.ca_file)
 
 
 def test_renewed_server_certificate_is_taken_up_while_the_service_goes_on(tmp_path: Path) -> None:

@@ -219,6 +219,17 @@ def test_shown_configuration_can_be_read_again(site: Site, tmp_path: Path) -> No
     assert sealward("check-config", "--config", again).stdout == shown
 
 
+def test_paths_are_taken_from_the_folder_of_the_configuration(site: Site) -> None:
+    """Those that are not named too: wherever a command is run, it means the same files."""
+    lines = [
+        line for line in site.config.read_text().splitlines() if not line.startswith(("tls_directory", "pin_file"))
+    ]
+    site.config.write_text("\n".join(lines))
+    shown = json.loads(site.run("check-config", "--output", "json").stdout)
+    assert shown["server"]["tls_directory"] == str(site.folder / "tls")
+    assert shown["hsm"]["pin_file"] == str(site.folder / "pin")
+
+
 @pytest.mark.parametrize("key", ["base_url", "url", "module"])
 def test_check_config_names_what_is_missing(site: Site, key: str) -> None:
     """What only the operator can know must be there."""

@@ -3,6 +3,7 @@
  * SEALWARD_SHIM_MODULE names the real module, SEALWARD_SHIM_CONTROL a file that is mapped into memory: whoever maps it
  * too gives a running process a fault, at once. SEALWARD_SHIM_LOG gets a line for each C_Sign: time in nanoseconds,
  * process, CKA_ID of the key, SHA-256 of what is signed. It is written before the real module signs, by one write.
+ * SEALWARD_SHIM_PARAMETERS is given to C_Initialize in the place that NSS reads its parameters from.
  *
  * Every argument of every PKCS#11 function is an integer or a pointer, so that all are handed on as machine words.
  */
@@ -21,8 +22,10 @@
 typedef unsigned long word;
 typedef word (*function)(word, word, word, word, word, word, word, word);
 
-enum { FUNCTIONS = 68, ENGINES = 64, SESSIONS = 4096, LONGEST_ID = 32, LONGEST_SIGNATURE = 1024 };
-enum { SIGN_INIT = 42, SIGN = 43, GET_ATTRIBUTE_VALUE = 24, GET_FUNCTION_LIST = 3 };
+enum { FUNCTIONS = 68, ENGINES = 64, SESSIONS = 4096, LONGEST_ID = 32, ROOM = 1024 };
+/* Positions in CK_FUNCTION_LIST after the version (PKCS#11 v2.40, pkcs11f.h). */
+enum { INITIALIZE = 0, GET_FUNCTION_LIST = 3, GET_ATTRIBUTE_VALUE = 24, FIND_OBJECTS_FINAL = 28 };
+enum { ENCRYPT = 30, DECRYPT = 34, SIGN_INIT = 42, SIGN = 43 };
 enum { CKR_GENERAL_ERROR = 5, CKA_ID = 0x102 };
 /* Results that no module gives: hang until the fault is taken away; flip a bit of what comes out. */
 static const word HANG = 0xFFFFFFFF00000001, ALTER = 0xFFFFFFFF00000002;
@@ -54,6 +57,7 @@ struct attribute {
 static struct list ours, *real;
 static struct control *control;
 static int log_file = -1;
+static const char *parameters;
 static char ids[SESSIONS][2 * LONGEST_ID + 1]; /* in hex, of the key that each session signs with */
 
 static uint64_t now(clockid_t clock) {
@@ -166,8 +170,19 @@ static void note_signature(word session, const unsigned char *data, word length)
         abort(); /* a log with holes proves nothing */
 }
 
+/* CK_C_INITIALIZE_ARGS as NSS has it: the sixth word, reserved elsewhere, points to its parameters. */
+static word initialize(const word *given) {
+    word arguments[7] = {0};
+    if (given != NULL)
+        memcpy(arguments, given, 5 * sizeof *given);
+    arguments[5] = (word)parameters;
+    return real->functions[INITIALIZE]((word)arguments, 0, 0, 0, 0, 0, 0, 0);
+}
+
 static word hand_on(int number, word a, word b, word c, word d, word e, word f, word g, word h) {
-    if (number == SIGN_INIT)
+    if (number == INITIALIZE && parameters != NULL)
+        return initialize((const word *)a);
+    if (number == SIGN_INIT && log_file >= 0)
         note_key(a, c);
     if (number == SIGN && d != 0)
         note_signature(a, (const unsigned char *)b, c);
@@ -176,20 +191,20 @@ static word hand_on(int number, word a, word b, word c, word d, word e, word f, 
 
 /* A function that fails has ended its operation: whatever of it is active in the real module must not stay so. */
 static void end_operation(int number, word a, word b, word c) {
-    unsigned char signature[LONGEST_SIGNATURE];
-    word length = sizeof signature;
-    if (number == SIGN)
-        hand_on(number, a, b, c, (word)signature, (word)&length, 0, 0, 0);
-    else if (number == 28) /* C_FindObjectsFinal */
+    word length = c + ROOM;
+    void *output = malloc(length);
+    if (number == SIGN || number == ENCRYPT || number == DECRYPT)
+        hand_on(number, a, b, c, (word)output, (word)&length, 0, 0, 0);
+    else if (number == FIND_OBJECTS_FINAL)
         hand_on(number, a, 0, 0, 0, 0, 0, 0, 0);
-    else if (number == 27) /* C_FindObjects */
-        hand_on(28, a, 0, 0, 0, 0, 0, 0, 0);
+    free(output);
 }
 
 static word call(int number, word a, word b, word c, word d, word e, word f, word g, word h) {
     struct plan *plan = &control->plans[number];
     uint64_t turn = atomic_fetch_add(&plan->calls, 1) + 1;
-    uint64_t done = book(plan) + control->round_trip;
+    int asks_size = number == SIGN && d == 0; /* answered without the device's engines */
+    uint64_t done = (asks_size ? now(CLOCK_MONOTONIC) : book(plan)) + control->round_trip;
     word result = 0;
     if (plan->first <= turn && turn <= plan->last) {
         result = plan->result;
@@ -237,6 +252,8 @@ __attribute__((constructor)) static void load(void) {
     close(file);
     if (memory == MAP_FAILED || get == NULL || get(&real) != 0)
         return;
+    parameters = getenv("SEALWARD_SHIM_PARAMETERS");
+    parameters = parameters == NULL ? NULL : strdup(parameters);
     log_file = log == NULL ? -1 : open(log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
     ours = *real;
 #define PUT(n)                                                                                                         \

@@ -14,10 +14,16 @@ ISSUER_KEY_DOORS = {
 TOKEN_KEY_DOORS = {
     "pki.authority.issuers": "gives an issuer's key to the two above, after comparing it with the certificate",
     "pki.authority.hierarchy": "gives the gate the key of a CA that is being made",
+    "pki.ceremony.token": "the offline root's key, each use of which is in the transcript first (decision 8)",
+    "pki.ceremony.installation": "compares the key that was reserved with the certificate that came back",
 }
 SIGNING_DOORS = {
     **ISSUER_KEY_DOORS,
     "pki.authority.signatures": "where the two above sign, and verify what the HSM returned",
+    "pki.ceremony.acts": "the offline root, over the authority's own drafts, lint and signatures (decision 8)",
+    "pki.ceremony.token": "records each C_Sign of the offline root, and makes it",
+    "pki.ceremony.request": "signs the request for an intermediate with its own new key, which certifies nothing",
+    "pki.ceremony.people": "a person's own key agrees to a ceremony's script; no CA's",
 }
 GATES = ("pki", "acme_server")
 BUILDERS = {"CertificateBuilder", "CertificateRevocationListBuilder", "OCSPResponseBuilder", "SSHCertificateBuilder"}

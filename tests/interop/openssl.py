@@ -47,9 +47,11 @@ def wait_until_revoked(chain: Path, root: Path) -> None:
 
 
 def connect(port: int, name: str, root: Path, *options: str | Path) -> subprocess.CompletedProcess[str]:
-    """Connect to the TLS server at a port of this machine, as one that must be `name`."""
+    """Connect to the TLS server at a port of this machine, as one that must be `name`: a DNS name or IPv4 address."""
+    is_address = name.replace(".", "").isdecimal()
+    who = ("-noservername", "-verify_ip", name) if is_address else ("-servername", name, "-verify_hostname", name)
     return _openssl(
-        *("s_client", "-connect", f"127.0.0.1:{port}", "-servername", name, "-verify_hostname", name),
+        *("s_client", "-connect", f"127.0.0.1:{port}", *who),
         *("-verify_return_error", "-x509_strict", "-CAfile", root, *options),
     )
 

@@ -2,13 +2,13 @@
 
 import josepy
 import pytest
+from acme import errors, messages
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from acme import errors, messages
 from tests.interop.library import Library, new_key
 from tests.service import Service
 
-pytestmark = pytest.mark.interop
+pytestmark = [pytest.mark.interop, pytest.mark.usefixtures("library_version")]
 
 
 @pytest.fixture

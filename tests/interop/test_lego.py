@@ -43,9 +43,11 @@ def test_lego_obtains_several_names_by_http01(
 
 
 def test_lego_obtains_several_names_by_tlsalpn01(lego: Client, service: Service) -> None:
-    """lego answers with a certificate of its own making, in the handshake (RFC 8737)."""
+    """The answer is a certificate of lego's own making, in the handshake (RFC 8737)."""
     names = ("three.lego.example", "four.lego.example")
-    lego.run(*_with_account(service, *names), "--tls", "--tls.port", f":{service.tlsalpn01_port}", "run")
+    tls = ("--tls", "--tls.port", f":{service.tlsalpn01_port}")
+    output = lego.run(*_with_account(service, *names), *tls, "run")
+    assert "Trying to solve TLS-ALPN-01" in output
     assert_good(_chain(lego, names[0]), names, service)
 
 
@@ -54,7 +56,8 @@ def test_lego_obtains_a_wildcard_by_dns01(lego: Client, service: Service, zone: 
     names = ("*.wild.lego.example", "wild.lego.example")
     dns = ("--dns", "exec", "--dns.resolvers", zone.resolver, "--dns.disable-cp")
     hook = {"EXEC_PATH": str(zone.hook()), "EXEC_SEQUENCE_INTERVAL": "1"}
-    lego.run(*_with_account(service, *names), *dns, "run", **hook)
+    output = lego.run(*_with_account(service, *names), *dns, "run", **hook)
+    assert "Trying to solve DNS-01" in output
     assert_good(_chain(lego, "_.wild.lego.example"), names, service)
 
 
@@ -71,16 +74,17 @@ def test_lego_renews_with_the_account_it_has(lego: Client, service: Service) -> 
 
 
 def test_lego_revokes_by_its_account(lego: Client, service: Service) -> None:
-    """lego revokes what it obtained, and the CRL says so at once (X11)."""
+    """What lego obtained it revokes, and the CRL says so at once (X11)."""
     name = "revoked.lego.example"
     lego.run(*_with_account(service, name), *_http01(service), "run")
     assert_good(_chain(lego, name), [name], service)
-    lego.run(*_with_account(service, name), "revoke", "--keep", "--reason", "5")
+    output = lego.run(*_with_account(service, name), "revoke", "--keep", "--reason", "5")
+    assert "Certificate was revoked" in output
     openssl.wait_until_revoked(_chain(lego, name), service.ca_file)
 
 
 def test_lego_is_told_that_an_address_is_no_dns_name(lego: Client, service: Service) -> None:
-    """lego 4 sends an address as a DNS name: refused, by the right problem and before any challenge (RFC 8738)."""
+    """An address, which lego 4 sends as a DNS name, is refused before any challenge, by its problem (RFC 8738)."""
     failed = lego.attempt(*_with_account(service, "127.0.0.1"), *_http01(service), "run")
     assert failed.code != 0
     assert "urn:ietf:params:acme:error:rejectedIdentifier" in failed.output

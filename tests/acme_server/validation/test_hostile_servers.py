@@ -63,16 +63,18 @@ def _settings(nameserver: DnsServer, port: int, **changes: object) -> Validation
     return dataclasses.replace(made, **changes)  # type: ignore[arg-type]
 
 
-def _validate(settings: ValidationSettings, name: str = NAME) -> None:
+def _validate(settings: ValidationSettings, name: str = NAME) -> bool:
+    """Return True; ValidationFailed comes through."""
     kind = "ip" if name[0].isdecimal() or ":" in name else "dns"
     http01.validate(Identifier(kind, name), TOKEN, KEY_AUTHORIZATION, settings)
+    return True
 
 
 def _failure(settings: ValidationSettings, name: str = NAME) -> ValidationFailed:
     """Return how the validation fails; it must do so soon after the deadline at the latest."""
     begun = time.monotonic()
     with pytest.raises(ValidationFailed) as caught:
-        _validate(settings, name)
+        assert _validate(settings, name)
     assert time.monotonic() - begun < settings.deadline + 1.0
     return caught.value
 
@@ -87,7 +89,7 @@ def test_the_right_body_is_accepted_with_white_space_behind_it(nameserver: DnsSe
         OK + b"Transfer-Encoding: chunked\r\n\r\n" + chunk,
         OK + b"Content-Type: text/html\r\n\r\n" + body,
     ):
-        _validate(_settings(nameserver, start(answering(raw)).port))
+        assert _validate(_settings(nameserver, start(answering(raw)).port))
 
 
 BAD_ANSWERS = {
@@ -164,7 +166,7 @@ def test_a_redirect_is_followed_to_another_host(nameserver: DnsServer, start: St
             connection.sendall(OK + b"\r\n" + KEY_AUTHORIZATION.encode())
 
     server = start(handle)
-    _validate(_settings(nameserver, server.port))
+    assert _validate(_settings(nameserver, server.port))
     assert asked == [(PATH, NAME), ("/second?x=1", NAME), ("/third", "other.example.com")]
 
 
@@ -256,7 +258,7 @@ def test_a_name_is_looked_up_once_for_a_connection(nameserver: DnsServer, start:
     server = start(answering(OK + b"\r\n" + KEY_AUTHORIZATION.encode()))
     nameserver.wildcard_address = ""
     nameserver.rotating[NAME] = ["127.0.0.1", "169.254.169.254"]
-    _validate(_settings(nameserver, server.port))
+    assert _validate(_settings(nameserver, server.port))
     assert nameserver.asked[NAME, "A"] == 1
     failure = _failure(_settings(nameserver, server.port))
     assert "link-local" in failure.detail
@@ -267,7 +269,7 @@ def test_a_name_with_open_and_closed_addresses_uses_the_open_ones(nameserver: Dn
     server = start(answering(OK + b"\r\n" + KEY_AUTHORIZATION.encode()))
     nameserver.zone[NAME, "A"] = ["169.254.169.254", "127.0.0.1"]
     nameserver.zone[NAME, "AAAA"] = ["fe80::1"]
-    _validate(_settings(nameserver, server.port))
+    assert _validate(_settings(nameserver, server.port))
 
 
 def test_a_closed_port_and_an_unknown_name_say_so(nameserver: DnsServer, start: Start) -> None:
@@ -292,8 +294,8 @@ def test_a_request_has_one_form(nameserver: DnsServer, start: Start) -> None:
         connection.sendall(OK + b"\r\n" + KEY_AUTHORIZATION.encode())
 
     server = start(handle)
-    _validate(_settings(nameserver, server.port))
-    _validate(_settings(nameserver, server.port), "127.0.0.1")
+    assert _validate(_settings(nameserver, server.port))
+    assert _validate(_settings(nameserver, server.port), "127.0.0.1")
     assert [path for path, _ in seen] == [PATH, PATH]
     assert [headers["host"] for _, headers in seen] == [f"{NAME}:{server.port}", f"127.0.0.1:{server.port}"]
     assert set(seen[0][1]) == {"host", "user-agent", "accept", "accept-encoding", "connection"}

@@ -47,7 +47,8 @@ def _pem(folder: Path, names: Sequence[x509.GeneralName], value: bytes | None, *
     return path
 
 
-def _validate(server: TcpServer, name: str = NAME) -> None:
+def _validate(server: TcpServer, name: str = NAME) -> bool:
+    """Return True; ValidationFailed comes through."""
     nameserver = DnsServer()
     nameserver.wildcard_address = "127.0.0.1"
     with ExitStack() as stack:
@@ -58,12 +59,13 @@ def _validate(server: TcpServer, name: str = NAME) -> None:
         )
         kind = "ip" if name[0].isdecimal() else "dns"
         tlsalpn01.validate(Identifier(kind, name), "token", KEY_AUTHORIZATION, settings)
+    return True
 
 
 def _failure(server: TcpServer) -> ProblemType:
     begun = time.monotonic()
     with pytest.raises(ValidationFailed) as caught:
-        _validate(server)
+        assert _validate(server)
     assert time.monotonic() - begun < 2.5
     return caught.value.problem_type
 
@@ -75,20 +77,20 @@ def _octets(value: bytes) -> bytes:
 def test_the_challenge_certificate_is_accepted(tmp_path: Path) -> None:
     """RFC 8737 3: self-signed, and expired for all that matters; SNI is the name."""
     server = TlsServer(_pem(tmp_path, [x509.DNSName(NAME)], _octets(DIGEST)), PROTOCOL)
-    _validate(server)
+    assert _validate(server)
     assert server.names == [NAME]
 
 
 def test_a_name_in_another_case_is_the_same_name(tmp_path: Path) -> None:
     """RFC 8737 3: the dNSName is compared without regard to case."""
-    _validate(TlsServer(_pem(tmp_path, [x509.DNSName(NAME.upper())], _octets(DIGEST)), PROTOCOL))
+    assert _validate(TlsServer(_pem(tmp_path, [x509.DNSName(NAME.upper())], _octets(DIGEST)), PROTOCOL))
 
 
 def test_an_address_is_asked_for_by_its_reverse_name(tmp_path: Path) -> None:
     """RFC 8738 6: SNI is the reverse mapping, the certificate has the iPAddress."""
     names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     server = TlsServer(_pem(tmp_path, names, _octets(DIGEST)), PROTOCOL)
-    _validate(server, "127.0.0.1")
+    assert _validate(server, "127.0.0.1")
     assert server.names == ["1.0.0.127.in-addr.arpa"]
 
 

@@ -210,6 +210,9 @@ def test_without_the_hsm_nothing_is_issued_and_an_unclaimed_reservation_is_aband
     with pytest.raises(HsmFailure):
         core.gate.issue(_wanted())
     assert _states(core) == {"abandoned": 1}
+    with core.database.read() as tx:
+        abandoned = tx.execute(select(certificates.c.id).where(certificates.c.state == "abandoned")).scalar_one()
+    assert _actions(core, abandoned) == ["certificate.abandon", "certificate.reserve"]
 
 
 def test_a_claimed_reservation_is_finished_when_the_hsm_is_back(core: Core, house_clock: FrozenClock) -> None:
@@ -260,6 +263,7 @@ def test_a_certificate_that_expired_unsigned_is_abandoned(core: Core, house_cloc
     found = core.gate.find("late")
     assert found is not None
     assert found.state == "abandoned"
+    assert _actions(core, "late") == ["certificate.abandon"]
 
 
 def test_another_key_under_the_issuer_s_id_signs_nothing(core: Core) -> None:

@@ -27,6 +27,7 @@ def sqlite(tmp_path: Path) -> Iterator[Database]:
 
 def _pragma(database: Database, statement: str) -> None:
     """Set something on the one connection that writes."""
+    database._drop_kept()
     with database._pools.writes.connect() as tx:
         tx.connection.driver_connection.execute(statement)  # type: ignore[union-attr]
 
@@ -142,6 +143,7 @@ def test_missing_table_on_every_path(empty_database: Database) -> None:
         (pg.LockNotAvailable(), Cause.LOCKED),
         (pg.AdminShutdown(), Cause.GONE),
         (pg.CannotConnectNow(), Cause.GONE),
+        (pg.IoError(), Cause.DISK),
         (pg.InvalidPassword(), Cause.REFUSED),
         (pg.InvalidCatalogName(), Cause.REFUSED),
         (pg.TooManyConnections(), Cause.EXHAUSTED),
