@@ -141,7 +141,8 @@ def parse_endpoint(text: object) -> Endpoint:
     if not isinstance(text, str):
         raise ValueError('must be text of the form "HOST:PORT"')
     host, separator, port = text.rpartition(":")
-    if not separator or not host or not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 - the highest TCP port
+    is_port = port.isascii() and port.isdecimal() and int(port) <= 65535  # noqa: PLR2004 - the highest TCP port
+    if not separator or not is_port or not host or not host.isprintable() or " " in host:
         raise ValueError('must be of the form "HOST:PORT"')
     if host.startswith("[") and host.endswith("]"):
         host = str(ipaddress.IPv6Address(host[1:-1]))
@@ -307,7 +308,7 @@ def parse(document: Mapping[str, object], base: Path) -> Config:
     values: dict[str, Any] = {}
     for name, raw in {"server": {}, "hsm": {}, **document}.items():  # these two have defaults that are paths
         if name not in sections:
-            raise _unknown(name, sections, "section")
+            raise _unknown(name, list(_KEYS), "section")
         values[name] = _TYPES[name](**_section(name, raw, base))
     return Config(**values)
 

@@ -6,7 +6,7 @@ import socket
 from types import FrameType
 from typing import Any
 
-from granian.constants import Interfaces, SSLProtocols
+from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LOGGING_CONFIG, LogLevels
 from granian.server.mp import MPServer
@@ -118,7 +118,8 @@ def run_http(config: Config, announcer: Announcer) -> None:
         announcer.ready()
         return front
 
-    _server(config.http.listen).serve(target_loader=load)
+    # While the library waits to learn the version, no deadline runs; with one version only, that for headers does.
+    _server(config.http.listen, http=HTTPModes.http1).serve(target_loader=load)
 
 
 def run_duties(config: Config, announcer: Announcer) -> None:

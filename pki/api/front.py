@@ -61,7 +61,11 @@ class Scope(Protocol):
     path: str
     query_string: str
     authority: str | None
-    headers: Headers
+
+    @property
+    def headers(self) -> Headers:
+        """The request's headers."""
+        ...
 
 
 class Exchange(Protocol):

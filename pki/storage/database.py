@@ -145,11 +145,14 @@ class Database:
         """Run `work` in one transaction of its own and return what it returns, after the commit.
 
         `work` is run again, from the start, when the database asks for it: it was busy, or another writer was first.
+        On SQLite, works that wait at once share one transaction and its commit; where one of them raises, each is run
+        again in a transaction of its own.
         Constraint errors (IntegrityError) and whatever `work` raises come through unchanged, after a roll-back.
         """
         outside_write("Database.write")
-        with self._hold_turn():
-            return self._attempt(work, "Database.write")
+        if self.dialect == "sqlite":
+            return self._writer.write(work)
+        return self._attempt(work, "Database.write")
 
     def append(self, *rows: Append) -> None:
         """Add `rows`, all or none; return after the commit that holds them, which may hold other callers' too."""
@@ -173,7 +176,7 @@ class Database:
         self._readers: deque[PoolProxiedConnection] = deque()
         self._write_connection: Connection | None = None
         order = {table: position for position, table in enumerate(metadata.sorted_tables)}
-        self._writer = GroupWriter(self._hold_turn, lambda work: self._attempt(work, "Database.append"), order)
+        self._writer = GroupWriter(self._hold_turn, self._attempt, order, TURN_SECONDS)
 
     def _hold_turn(self) -> AbstractContextManager[None]:
         return nullcontext() if self._turn is None else self._turn.hold()

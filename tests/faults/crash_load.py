@@ -73,7 +73,7 @@ def load_on(wire: Wire, web: HttpServer, clients: int) -> Iterator[Load]:
                 _obtain(client, web, load)
             except CutOffError:
                 load.cut_off += 1
-                ended.wait(0.05)
+                ended.wait(0.1)
             except Exception as error:  # noqa: BLE001 - told by the test
                 load.failures.append(repr(error))
                 ended.wait(0.5)

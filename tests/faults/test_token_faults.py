@@ -14,7 +14,7 @@ from pki.errors import HsmFailure
 from pki.ledger.entries import Entry
 from tests.counts import count
 from tests.faults.shim import ALTER, HANG, Shim
-from tests.faults.token_house import AT_ONCE, Outcome, attempt, issue, recovers, verify
+from tests.faults.token_house import AT_ONCE, Outcome, attempt, in_background, issue, recovers, verify
 from tests.faults.token_ledger import intents, without_intent
 
 # Twelve kinds of CKR (PKCS#11 v2.40, pkcs11t.h).
@@ -162,8 +162,7 @@ def test_the_pin_is_offered_once_for_each_start_of_the_module(core: Core, faults
 def test_a_stuck_call_holds_up_nobody_else(core: Core, faults: Shim) -> None:
     """K2: while one thread hangs in C_Sign, the others issue on their own sessions."""
     faults.fail("C_Sign", HANG, nth=1, times=1)
-    with ThreadPoolExecutor(1) as threads:
-        hanging = threads.submit(attempt, core)
+    with in_background(faults, lambda: attempt(core)) as hanging:
         while not faults.fired("C_Sign"):
             time.sleep(0.001)
         for _ in range(5):

@@ -77,8 +77,13 @@ def remote_shim(daemon: Daemon, shim_library: Path, tmp_path: Path) -> Shim:
 
 @pytest.fixture
 def remote(remote_shim: Shim, house_token: SoftToken) -> Iterator[Hsm]:
-    """Give the token of the house, through the daemon."""
-    with Hsm.open(remote_shim.module, house_token.label, house_token.pin, checkout_timeout=2.0) as opened:
+    """Give the token of the house, through the daemon, with one session.
+
+    With several threads inside, p11-kit's client 0.24 lets one wait for ever when the connection breaks (measured: at
+    2 of some 300 kills). Then nothing helps but another process, which `test_token_stuck` is about.
+    """
+    module, label, pin = remote_shim.module, house_token.label, house_token.pin
+    with Hsm.open(module, label, pin, max_sessions=1, checkout_timeout=2.0) as opened:
         yield opened
 
 
@@ -98,13 +103,15 @@ def test_issuance_goes_on_when_the_daemon_is_back(core: Core, remote: Hsm, remot
     entries: list[Entry] = []
     with ThreadPoolExecutor(4) as threads:
         loads = [threads.submit(load) for _ in range(4)]
-        for _ in range(count(3, 20)):
-            time.sleep(0.2)
-            daemon.kill()
-            time.sleep(0.2)
-            daemon.start()
-            assert recovers(lambda: entries.append(issue(core))) < 2.0
-        finished.set()
+        try:
+            for _ in range(count(3, 20)):
+                time.sleep(0.2)
+                daemon.kill()
+                time.sleep(0.2)
+                daemon.start()
+                assert recovers(lambda: entries.append(issue(core))) < 2.0
+        finally:
+            finished.set()
         for future in loads:
             future.result(10)
     entries += [outcome.entry for outcome in outcomes if outcome.entry is not None]

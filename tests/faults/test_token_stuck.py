@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from pki.errors import SealwardError
 from pki.storage.database import Database
 from tests.clocks import FrozenClock
 from tests.faults.shim import HANG, Shim, cleared
-from tests.faults.token_house import Outcome, attempt, behind, issue, recovers, verify
+from tests.faults.token_house import attempt, behind, in_background, issue, recovers, verify
 from tests.faults.token_ledger import without_intent
 from tests.service import Service, is_running, processes_of
 from tests.tokens import SoftToken
@@ -43,8 +42,7 @@ def test_a_module_that_cannot_be_restarted_is_told_as_stuck(
     """K2: one thread hangs in C_Sign when the device fails for another: HsmStuck for all, until it comes out."""
     with contextlib.closing(open_core(behind(house_config, faults.module, TIMEOUT), house_clock)) as core:
         faults.fail("C_Sign", HANG, times=1)
-        with ThreadPoolExecutor(1) as threads:
-            hanging: Future[Outcome] = threads.submit(attempt, core)
+        with in_background(faults, lambda: attempt(core)) as hanging:
             wait_for_fault(faults, "C_Sign")
             assert stuck_module(FOREVER) is None
             faults.fail("C_SignInit", DEVICE_ERROR, times=1)
@@ -66,8 +64,7 @@ def test_a_call_that_takes_too_long_is_told_as_stuck(
     """K2: the others' calls go on, so that nobody else would notice the one that never ends."""
     with contextlib.closing(open_core(behind(house_config, faults.module), house_clock)) as core:
         faults.fail("C_Sign", HANG, times=1)
-        with ThreadPoolExecutor(1) as threads:
-            hanging = threads.submit(attempt, core)
+        with in_background(faults, lambda: attempt(core)) as hanging:
             wait_for_fault(faults, "C_Sign")
             issue(core)
             time.sleep(0.2)
@@ -82,8 +79,7 @@ def test_a_call_that_takes_too_long_is_told_as_stuck(
 def test_a_start_that_hangs_is_told_as_stuck(soft_token: SoftToken, faults: Shim, function: str) -> None:
     """K2: a process that begins while the device hangs is replaced as well, until one comes through."""
     faults.fail(function, HANG, times=1)
-    with ThreadPoolExecutor(1) as threads:
-        opening = threads.submit(Hsm.open, faults.module, soft_token.label, soft_token.pin)
+    with in_background(faults, lambda: Hsm.open(faults.module, soft_token.label, soft_token.pin)) as opening:
         wait_for_fault(faults, function)
         time.sleep(0.2)
         assert stuck_module(0.1) == faults.module

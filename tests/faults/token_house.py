@@ -6,8 +6,10 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from cryptography import x509
@@ -26,6 +28,7 @@ from tests.faults.shim import Shim
 from tests.house_fixture import configure
 from tests.tokens import SoftToken
 
+T = TypeVar("T")
 AT_ONCE = 3.0
 """Seconds within which a fault is told, on a busy machine as well; who waited in vain for a session would take five."""
 
@@ -95,6 +98,16 @@ def verify(core: Core, entry: Entry) -> None:
     certificate = x509.load_der_x509_certificate(entry.certificate)
     certificate.verify_directly_issued_by(core.issuers.get(entry.issuer_id).certificate)
     assert certificate.tbs_certificate_bytes == entry.tbs
+
+
+@contextlib.contextmanager
+def in_background(shim: Shim, work: Callable[[], T]) -> Iterator[Future[T]]:
+    """Run `work`, which hangs by a fault, beside the block; at its end the fault is gone, whatever happened."""
+    with ThreadPoolExecutor(1) as threads:
+        try:
+            yield threads.submit(work)
+        finally:
+            shim.clear()
 
 
 def recovers(work: Callable[[], object], seconds: float = 2.0) -> float:

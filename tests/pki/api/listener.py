@@ -53,7 +53,7 @@ def main(port: int) -> None:
     """Serve until told to stop."""
     listeners._HEADER_MILLISECONDS = int(HEADER_SECONDS * 1000)
 
-    def load(_target: str) -> Front:
+    def load(_target: str) -> Any:
         return Front(application, refusal, threads=4, max_body=MAX_BODY, body_timeout=BODY_SECONDS)
 
     listeners._server(Endpoint("127.0.0.1", port)).serve(target_loader=load)

@@ -127,7 +127,7 @@ def test_certificates_point_to_what_is_published(published: WsgiApplication, cor
     certificate = x509.load_der_x509_certificate(entry.certificate)
     points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
     access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
-    crl_url = points[0].full_name[0].value  # type: ignore[index]
+    crl_url = points[0].full_name[0].value
     crl = x509.load_der_x509_crl(_ask(published, urlsplit(crl_url).path).body)
     issuer = x509.load_der_x509_certificate(_ask(published, urlsplit(access[0].access_location.value).path).body)
     assert crl.issuer == certificate.issuer == issuer.subject
@@ -209,7 +209,7 @@ def _crl_path(service: Service) -> bytes:
     pem = ssl.get_server_certificate(("127.0.0.1", urlsplit(service.address).port or 0))
     certificate = x509.load_pem_x509_certificate(pem.encode())
     points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
-    return urlsplit(str(points[0].full_name[0].value)).path.encode()  # type: ignore[index]
+    return urlsplit(str(points[0].full_name[0].value)).path.encode()
 
 
 def test_the_service_publishes_on_its_plain_listener(service: Service) -> None:
@@ -225,3 +225,10 @@ def test_the_service_publishes_on_its_plain_listener(service: Service) -> None:
     assert exchange(port, to(b"/crl//" + path[5:])).status == 400
     assert exchange(port, to(b"/acme/default/directory")).status == 404
     assert exchange(port, to(path, b"POST", b"Content-Length: 5000")).status == 413
+
+
+def test_the_plain_listener_speaks_http_1_alone(service: Service) -> None:
+    """D1: no connection stays there without a deadline while its version is found out."""
+    port = urlsplit(service.http_address).port
+    assert port is not None
+    assert exchange(port, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").status in {400, 505}
