@@ -329,10 +329,10 @@ def test_browsers_may_ask_whether_they_may(client: Client) -> None:
     assert response.headers["Access-Control-Allow-Methods"] == "POST"
 
 
-def test_what_nobody_foresaw_is_a_bare_500_with_a_request_id(
+def test_what_the_operator_must_mend_is_503_and_tells_the_client_nothing(
     client: Client, core: Core, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """D4: an exception that no table lists is logged under an id, and the client is told that id alone."""
+    """D4: a profile that cannot be read is the operator's to mend: the log names it, the answer does not show it."""
     nonce = client.nonce()
     core.database.write(lambda tx: tx.exec_driver_sql("DELETE FROM profiles"))
     core.database.write(
@@ -342,7 +342,7 @@ def test_what_nobody_foresaw_is_a_bare_500_with_a_request_id(
         )
     )
     response = client.post(LINKS.new_order, {"identifiers": [{"type": "dns", "value": "a.example"}]}, nonce=nonce)
-    assert refused(response) == (500, "serverInternal")
+    assert refused(response) == (503, "serverInternal")
     assert "secret" not in response.get_data(as_text=True)
     assert "profile default" in caplog.text
 
@@ -350,7 +350,7 @@ def test_what_nobody_foresaw_is_a_bare_500_with_a_request_id(
 def test_a_fault_of_our_own_is_logged_with_its_request_id(
     door: Door, client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """D4: the id in the answer is the one in the log."""
+    """D4: what nobody foresaw is a bare 500; the id in the answer is the one in the log."""
     application = serve(door)
     application.view_functions["order"] = lambda **_: 1 / 0  # type: ignore[attr-defined]
     response = Client(application, client.key).http.post(_path(LINKS.order(ID)))

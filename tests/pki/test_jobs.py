@@ -112,6 +112,18 @@ def test_who_was_not_elected_leaves_the_holder_alone(replicas: list[Replica], ho
     assert _lock(first.core) == lock
 
 
+def test_who_lost_the_duties_leaves_the_holder_alone(replicas: list[Replica], house_clock: FrozenClock) -> None:
+    """A process that stood still while its term ended does not end the term of the one that took over."""
+    first, second = replicas
+    _turn(house_clock, first, seconds=1)
+    house_clock.advance(TERM * 2)
+    _turn(house_clock, second, seconds=1)
+    lock = _lock(second.core)
+    first.runner.stop()
+    first.runner.run()
+    assert _lock(second.core) == lock
+
+
 def test_many_at_once_elect_one(replicas: list[Replica], house_config: Config, house_clock: FrozenClock) -> None:
     """Whoever inserts or swaps the one row first; the others are turned away without an error."""
     everybody = [*replicas, *(Replica(open_core(house_config, house_clock)) for _ in range(2))]
