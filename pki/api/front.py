@@ -9,10 +9,10 @@ import io
 import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import Any, Protocol
 
+from pki.api.threads import Threads
 from pki.ids import Ids
 
 logger = logging.getLogger("sealward.front")
@@ -123,7 +123,7 @@ class Front:
         self._refusal = refusal
         self._max_body = max_body
         self._body_timeout = body_timeout
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="request")
+        self._threads = Threads(threads, "request")
 
     async def __rsgi__(self, scope: Scope, exchange: Exchange) -> None:
         """Answer one request."""
@@ -132,9 +132,9 @@ class Front:
         except _RefusedError as refused:
             self._refuse(scope, exchange, refused.status, refused.detail)
             return
-        loop = asyncio.get_running_loop()
+        environ = _environ(scope, body)
         try:
-            status, headers, answer = await loop.run_in_executor(self._executor, self._call, _environ(scope, body))
+            status, headers, answer = await self._threads.run(lambda: self._call(environ))
         except Exception:
             request_id = Ids().new()
             logger.exception("%a %a failed, request id %s", scope.method, scope.path, request_id)

@@ -2,11 +2,14 @@
 
 import contextlib
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+
+import psycopg
 
 from tests.faults.crash_disks import Image, fill, immutable
 from tests.faults.crash_postgres import OwnServer
@@ -89,18 +92,26 @@ def postgresql_read_only(_folder: Path) -> Iterator[Fault]:
 
         @contextlib.contextmanager
         def present() -> Iterator[None]:
-            _set(server, "ALTER SYSTEM SET default_transaction_read_only = on")
+            _set_read_only(server, "on")
             try:
                 yield
             finally:
-                _set(server, "ALTER SYSTEM RESET default_transaction_read_only")
+                _set_read_only(server, "off")
 
         yield Fault(server.url("house"), "the database is read-only.*name the primary", present)
 
 
-def _set(server: OwnServer, statement: str) -> None:
-    server.admin.run(statement)
+def _set_read_only(server: OwnServer, value: str) -> None:
+    """Change the default of all connections, and return when the server has told them."""
+    server.admin.run(f"ALTER SYSTEM SET default_transaction_read_only = {value}")
     server.admin.run("SELECT pg_reload_conf()")
+    for _ in range(100):
+        with psycopg.connect(server.url("postgres").replace("+psycopg", "")) as connection:
+            row = connection.execute("SHOW default_transaction_read_only").fetchone()
+        time.sleep(0.1)  # those that are connected hear of it a moment after those that come
+        if row == (value,):
+            return
+    raise TimeoutError("the server did not take up its configuration")
 
 
 @contextlib.contextmanager
