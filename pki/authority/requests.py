@@ -15,6 +15,7 @@ from pki.errors import Rejected
 
 SIZE_LIMIT = 64 * 1024
 _NAME_LIMIT = 100
+_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm)
 _DIGESTS = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 
@@ -63,7 +64,7 @@ def _read(der: bytes) -> tuple[x509.CertificateSigningRequest, PublicKey]:
     try:
         request = x509.load_der_x509_csr(der)
         found_key = request.public_key()
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except (*_UNREADABLE, x509.InvalidVersion):
         raise _bad("this is not a certificate request (PKCS#10) with a key of a known kind") from None
     if request.public_bytes(Encoding.DER) != der:
         raise _bad("there are octets behind the certificate request")
@@ -76,7 +77,7 @@ def _check_signature(request: x509.CertificateSigningRequest) -> None:
     try:
         digest = request.signature_hash_algorithm
         valid = request.is_signature_valid
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except _UNREADABLE:
         raise _bad("the request's signature algorithm is not known") from None
     if digest is not None and not isinstance(digest, _DIGESTS):
         raise _bad(f"the request is signed with {digest.name}", "sign it with SHA-256, SHA-384 or SHA-512")
@@ -87,7 +88,7 @@ def _check_signature(request: x509.CertificateSigningRequest) -> None:
 def _common_name(request: x509.CertificateSigningRequest) -> str | None:
     try:
         found = request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    except (ValueError, TypeError):
+    except _UNREADABLE:
         raise _bad("the request's subject cannot be read") from None
     if len(found) > 1:
         raise _bad("the request's subject has more than one common name")
@@ -104,7 +105,7 @@ def _alternative_names(request: x509.CertificateSigningRequest) -> list[Name]:
         extension = request.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
         return []
-    except (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except (*_UNREADABLE, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         raise _bad("the request's extensions cannot be read") from None
     names = list(extension.value)
     if len(names) > _NAME_LIMIT:

@@ -78,7 +78,15 @@ class ServerCertificate:
             alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
             issuer = self._issuers.named(SERVER_PROFILE.issuer)
             certificate.verify_directly_issued_by(issuer.certificate)
-        except (OSError, ValueError, TypeError, IndexError, x509.ExtensionNotFound, InvalidSignature):
+        except (
+            OSError,
+            ValueError,
+            TypeError,
+            IndexError,
+            x509.InvalidVersion,
+            x509.ExtensionNotFound,
+            InvalidSignature,
+        ):
             return False
         wanted = {name.general_name() for name in self._names}
         return (
