@@ -1,6 +1,7 @@
 """What each process of the service runs: the TLS listener, the plain HTTP listener, and the duties."""
 
 import os
+import resource
 import signal
 import socket
 from types import FrameType
@@ -24,6 +25,9 @@ from pki.jobs import Runner, house_duties
 
 _HEADER_MILLISECONDS = 10_000
 _HEADERS_OCTETS = 64 * 1024
+_CONNECTIONS = 16_384
+"""Connections of one process. The library counts those that never say a word, and knows no deadline for them before
+the TLS handshake: with its default of 1,024, as many silent ones would shut everybody out."""
 _CALL_TIMEOUTS = 6
 """How often [hsm] timeout a call of the HSM may take; by default 30 s: more than a device needs to make an RSA key."""
 _HANDLERS: Any = LOGGING_CONFIG["handlers"]
@@ -64,8 +68,17 @@ def check_port_free(endpoint: Endpoint, key: str) -> None:
             raise Misconfigured(f"cannot listen on {endpoint}: {error.strerror}", advice=advice) from None
 
 
+def _allow_connections() -> None:
+    """Let this process have as many connections open as it takes, if the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * _CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, 2 * _CONNECTIONS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _server(endpoint: Endpoint, **settings: Any) -> MPServer:
     """Return a server with one worker: the supervisor itself keeps several, and replaces each by itself."""
+    _allow_connections()
     return MPServer(
         "sealward",
         address=address_of(endpoint),
@@ -73,6 +86,7 @@ def _server(endpoint: Endpoint, **settings: Any) -> MPServer:
         interface=Interfaces.RSGI,
         workers=1,
         websockets=False,
+        backpressure=_CONNECTIONS,
         log_level=LogLevels.warning,
         log_dictconfig=_LOG,
         http1_settings=HTTP1Settings(header_read_timeout=_HEADER_MILLISECONDS, max_buffer_size=_HEADERS_OCTETS),

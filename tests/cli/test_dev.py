@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -260,6 +261,30 @@ def test_kill_during_the_first_start_leaves_nothing_half_made(tmp_path: Path) ->
         process.wait()
     with Service(tmp_path / "data") as service:
         assert b"newOrder" in _get(service.directory, service.ca_file)
+
+
+@contextlib.contextmanager
+def _open_files(limit: int) -> Iterator[None]:
+    """Let this process, and those it starts meanwhile, have that many files open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_idle_connections_shut_nobody_out(tmp_path: Path) -> None:
+    """D1: 2,500 clients that shake hands and then say nothing; everybody else is served, by both workers."""
+    # The service begins with what a login gets, and allows itself more; so must this test, after that.
+    with _open_files(1024), Service(tmp_path / "data") as service, _open_files(8192), contextlib.ExitStack() as idle:
+        context = ssl.create_default_context(cafile=str(service.ca_file))
+        port = int(service.address.rpartition(":")[2])
+        for _ in range(2_500):
+            connection = idle.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            idle.enter_context(context.wrap_socket(connection, server_hostname="127.0.0.1"))
+        for _ in range(8):
+            assert b"newOrder" in _get(service.directory, service.ca_file)
 
 
 def test_renewed_server_certificate_is_taken_up_while_the_service_goes_on(tmp_path: Path) -> None:
