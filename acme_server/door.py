@@ -1,8 +1,11 @@
 """What every part of the ACME door shares: the rooms it calls, and its own settings."""
 
+import hashlib
+import hmac
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 
 from acme_server import store
 from acme_server.account_keys import KnownKeys
@@ -24,6 +27,7 @@ from pki.storage.database import Database
 
 _DOOR = "acme"
 _NONCE_KEY = "acme nonces"
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,16 @@ def _validation(config: ValidationConfig) -> ValidationSettings:
     )
 
 
+def nonce_key(core: Core, boot_id: Path = _BOOT_ID) -> bytes:
+    """Return the key of the nonces: on SQLite another one each time the machine has started.
+
+    There, spent nonces are written without waiting for the disk (`store.spend_nonce`). A power cut may lose the last of
+    them, and so it ends all nonces: clients are told badNonce once, and go on with a new one (RFC 8555 6.5).
+    """
+    key = core.service_keys.get(_NONCE_KEY)
+    return hmac.digest(key, boot_id.read_bytes(), hashlib.sha256) if core.database.dialect == "sqlite" else key
+
+
 def open_door(core: Core) -> Door:
     """Return the door over `core`, whose replicas share the key of the nonces.
 
@@ -94,7 +108,7 @@ def open_door(core: Core) -> Door:
         issuers=core.issuers,
         profiles=core.profiles,
         revocation=core.revocation,
-        nonces=Nonces(core.service_keys.get(_NONCE_KEY), core.clock, spend),
+        nonces=Nonces(nonce_key(core), core.clock, spend),
         known_keys=KnownKeys(),
         validation=_validation(core.config.acme.validation),
         validations=Pool(),

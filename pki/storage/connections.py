@@ -74,6 +74,15 @@ def open_sqlite(path: Path) -> Pools:
     return Pools(reads, writes)
 
 
+def flush_commits(connection: Connection, *, wanted: bool) -> None:
+    """Let the commits of a SQLite connection wait for the disk, as is the rule, or not; between two transactions.
+
+    Not flushed, the end of the write-ahead log may be lost in a power cut, but in no crash of a process; a later
+    commit that is flushed takes all before it along, and the file stays whole in any case.
+    """
+    _sqlite_driver(connection).execute(f"PRAGMA synchronous={'FULL' if wanted else 'NORMAL'}").close()
+
+
 def create_file(path: Path) -> None:
     """Make the database file with mode 0600 unless it is there; Misconfigured or DatabaseUnavailable with advice."""
     try:

@@ -154,11 +154,15 @@ class Database:
             return self._writer.write(work)
         return self._attempt(work, "Database.write")
 
-    def append(self, *rows: Append) -> None:
-        """Add `rows`, all or none; return after the commit that holds them, which may hold other callers' too."""
+    def append(self, *rows: Append, durable: bool = True) -> None:
+        """Add `rows`, all or none; return after the commit that holds them, which may hold other callers' too.
+
+        With `durable` False, rows on SQLite outlive every process, but not a power cut: the commit is not flushed to
+        the disk. That is for what means nothing after the machine has started again.
+        """
         outside_write("Database.append")
         if rows:
-            self._writer.append(rows)
+            self._writer.append(rows, durable=durable)
 
     def close(self) -> None:
         """Commit what waits and close every connection."""
@@ -181,11 +185,11 @@ class Database:
     def _hold_turn(self) -> AbstractContextManager[None]:
         return nullcontext() if self._turn is None else self._turn.hold()
 
-    def _attempt(self, work: Callable[[Tx], T], holder: str) -> T:
+    def _attempt(self, work: Callable[[Tx], T], holder: str, durable: bool = True) -> T:
         attempts = ATTEMPTS[self.dialect]
         for attempt in range(1, attempts + 1):
             try:
-                with inside_write(holder), self._transaction() as tx:
+                with inside_write(holder), self._transaction(durable=durable) as tx:
                     return work(tx)
             except (exc.SQLAlchemyError, self._driver_error) as error:
                 if not is_transient(error) or attempt == attempts:
@@ -196,11 +200,11 @@ class Database:
         raise AssertionError("unreachable")
 
     @contextmanager
-    def _transaction(self) -> Iterator[Tx]:
+    def _transaction(self, *, durable: bool) -> Iterator[Tx]:
         """Give a transaction that is committed at the end of the block.
 
         On SQLite the turn is held, so that one connection will do, and it is kept: to take it from the pool and give
-        it back costs as much as a commit.
+        it back costs as much as a commit. One that failed is thrown away, lest it commit without a flush again.
         """
         if self._turn is None:
             with self._pools.writes.begin() as tx:
@@ -208,9 +212,15 @@ class Database:
             return
         connection, self._write_connection = self._write_connection or self._pools.writes.connect(), None
         try:
+            if not durable:
+                connections.flush_commits(connection, wanted=False)
             with connection.begin():
                 yield connection
+            if not durable:
+                connections.flush_commits(connection, wanted=True)
         except BaseException:
+            if not durable:
+                connection.invalidate()
             connection.close()
             raise
         self._write_connection = connection

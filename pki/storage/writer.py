@@ -50,6 +50,7 @@ class Append:
 @dataclass(slots=True, eq=False)
 class _Waiting:
     rows: tuple[Append, ...] = ()
+    durable: bool = True
     work: Callable[[Connection], Any] | None = None
     result: Any = None
     done: bool = False
@@ -82,15 +83,15 @@ def _insert(tx: Connection, table: Table, rows: list[Append]) -> None:
 class GroupWriter:
     """Commits what waits: the caller who is first does it for all who wait behind, and no thread is woken for it.
 
-    `turn` gives the turn at writing; `commit` runs a function in one transaction, with what re-runs are worth
-    it, under a name for the guard; `order` is each table's place, parents before children; `patience` is how long a
-    caller waits, in seconds.
+    `turn` gives the turn at writing; `commit` runs a function in one transaction, with what re-runs are worth it,
+    under a name for the guard, and flushed to the disk or not; `order` is each table's place, parents before children;
+    `patience` is how long a caller waits, in seconds.
     """
 
     def __init__(
         self,
         turn: Callable[[], AbstractContextManager[None]],
-        commit: Callable[[Callable[[Connection], None], str], None],
+        commit: Callable[[Callable[[Connection], None], str, bool], None],
         order: Mapping[Table, int],
         patience: float,
     ) -> None:
@@ -103,9 +104,9 @@ class GroupWriter:
         self._waiting: deque[_Waiting] = deque()
         self._closed = False
 
-    def append(self, rows: tuple[Append, ...]) -> None:
+    def append(self, rows: tuple[Append, ...], *, durable: bool = True) -> None:
         """Return when `rows` are committed; raise what kept them out."""
-        self._submit(_Waiting(rows=rows))
+        self._submit(_Waiting(rows=rows, durable=durable))
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Return what `work` does, after the commit; it may run in another caller's thread, and more than once."""
@@ -161,7 +162,8 @@ class GroupWriter:
     def _commit_group(self, group: list[_Waiting]) -> None:
         try:
             holder = "append" if all(waiting.work is None for waiting in group) else "write"
-            self._commit(lambda tx: self._run(tx, group), f"Database.{holder}")
+            durable = any(waiting.durable for waiting in group)
+            self._commit(lambda tx: self._run(tx, group), f"Database.{holder}", durable)
         except DatabaseUnavailable as error:
             _settle(group, error)
         except Exception as error:  # noqa: BLE001 - one caller's fault must not become another's
