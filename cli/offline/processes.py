@@ -29,6 +29,7 @@ _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _STOP_SECONDS = 10.0
 _PAUSE = 0.1
 _LONGEST_REST = 30.0
+_SHORT_REST = 1.0
 _LISTENING_SECONDS = 1.0
 """The age at which a listener that has loaded listens as well."""
 _CONTEXT = multiprocessing.get_context("fork")
@@ -313,11 +314,17 @@ class Supervisor:
             part.run, part.successor, part.outdated = successor, None, False
 
     def _revive(self, part: _Part) -> None:
-        """Start a part again: at once, then at growing intervals when it keeps failing."""
+        """Start a part again: at once, then at growing intervals when it keeps failing.
+
+        One that has served, or was killed, rests for a second at most: a service that is hit again and again must not
+        be left without any process.
+        """
         if not part.fallen:
             part.fallen, now = True, time.monotonic()
             part.failures = 0 if now - part.run.born > _LONGEST_REST else part.failures + 1
-            part.rest_until = now + (min(0.5 * 2**part.failures, _LONGEST_REST) if part.failures > 1 else 0.0)
+            was_killed = (part.run.process.exitcode or 0) < 0
+            longest = _SHORT_REST if part.run.ready or was_killed else _LONGEST_REST
+            part.rest_until = now + (min(0.5 * 2**part.failures, longest) if part.failures > 1 else 0.0)
             logger.error("%s ended with code %s; it is started again", part.name, part.run.process.exitcode)
         if self._may_begin(part):
             part.run.close()

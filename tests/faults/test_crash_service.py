@@ -136,7 +136,10 @@ def test_processes_killed_one_by_one_under_load_lose_nothing(service: Service, w
     with load_on(Wire(port, service.ca_file), web, 3) as load:
         for _ in range(count(10, 350)):
             time.sleep(dice.uniform(0.1, 1.0))
-            _kill(dice.choice(processes_of(service.pid)))
+            assert is_running(service.pid)
+            found = processes_of(service.pid)
+            if found:  # killed faster than they can start, there may be none for a moment
+                _kill(dice.choice(found))
         time.sleep(3)
     _tell(load)
     assert len(load.certificates) > 5
