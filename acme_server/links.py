@@ -1,11 +1,21 @@
 """The URLs of the ACME door, all made from the configuration: the Host header of a request is never asked."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from acme_server.problems import Problem, ProblemType
+from acme_server.validation import VALIDATORS
 
+PREFIX = "/acme/"
+PROFILE_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 ID_PATTERN = "[a-z2-7]{26}"
+PATTERNS: Mapping[str, str] = MappingProxyType(
+    {"id": ID_PATTERN, "profile": PROFILE_PATTERN, "challenge": "|".join(VALIDATORS)}
+)
+"""What the parts of a path look like: ids as `Ids.new` makes them, names of profiles, types of challenges."""
+
 _ID = re.compile(ID_PATTERN)
 
 

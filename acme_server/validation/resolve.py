@@ -17,6 +17,7 @@ from acme_server.problems import ProblemType
 from acme_server.validation.addresses import why_closed
 from acme_server.validation.deadline import Deadline
 from acme_server.validation.failure import ValidationFailed
+from acme_server.validation.question import ask_plainly
 from acme_server.validation.settings import Address, ValidationSettings
 from pki.storage.guard import outside_write
 
@@ -24,6 +25,8 @@ _HOSTS = Path("/etc/hosts")
 _CNAME_LIMIT = 8
 _PER_FAMILY = 2
 _UDP_PAYLOAD = 1232
+_PLAIN_SECONDS = 1.0
+"""How long the answer to a plain question is waited for, before all that a resolver knows is tried."""
 
 
 def _failed(detail: str) -> ValidationFailed:
@@ -74,17 +77,27 @@ def _query(
         raise _failed(f"the look-up of {name} ({text}) failed: SERVFAIL, another error, or no answer at all") from None
 
 
-def _ask_dns(name: str, settings: ValidationSettings, deadline: Deadline) -> list[Address]:
+def _ask(
+    settings: ValidationSettings, server: tuple[str, int], name: str, kind: dns.rdatatype.RdataType, seconds: float
+) -> list[Address]:
+    """Return the addresses of that kind; errors as `_query`."""
+    deadline = Deadline(seconds)
+    found = ask_plainly(server, name, kind, min(_PLAIN_SECONDS, seconds / 2))
+    if found is None:
+        records = _query(settings, name, kind, deadline.remaining(ProblemType.DNS))
+        found = [ipaddress.ip_address(record.address) for record in records or ()]
+    return found
+
+
+def _ask_dns(name: str, settings: ValidationSettings, server: tuple[str, int], deadline: Deadline) -> list[Address]:
     found: list[Address] = []
     failures: list[ValidationFailed] = []
     # A resolver that drops AAAA questions must not use up the time of the A question.
     for kind, share in ((dns.rdatatype.AAAA, 0.5), (dns.rdatatype.A, 1.0)):
         try:
-            records = _query(settings, name, kind, deadline.remaining(ProblemType.DNS) * share)
+            found += _ask(settings, server, name, kind, deadline.remaining(ProblemType.DNS) * share)
         except ValidationFailed as failure:
             failures.append(failure)
-        else:
-            found += [ipaddress.ip_address(record.address) for record in records or ()]
     if not found and failures:
         raise failures[-1]
     return found
@@ -160,7 +173,8 @@ def resolve_addresses(host: str, settings: ValidationSettings, deadline: Deadlin
         return _open_ones(host, [ipaddress.ip_address(host)], settings)
     except ValueError:
         pass
-    found = _ask_system(host, deadline) if settings.resolver is None else _ask_dns(host, settings, deadline)
+    server = settings.resolver
+    found = _ask_system(host, deadline) if server is None else _ask_dns(host, settings, server, deadline)
     if not found:
         raise _failed(f"{host} has no address (A or AAAA)")
     return _open_ones(host, found, settings)
