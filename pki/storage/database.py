@@ -12,7 +12,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar, cast
@@ -23,6 +23,7 @@ from pki.errors import Misconfigured
 from pki.storage import connections
 from pki.storage.failures import is_misuse, is_transient, raise_unavailable
 from pki.storage.guard import inside_write, outside_write
+from pki.storage.kept import KeptConnection
 from pki.storage.tables import metadata
 from pki.storage.turns import WriteTurn
 from pki.storage.writer import Append, GroupWriter
@@ -100,7 +101,7 @@ class Database:
         turn_path = path.with_name(path.name + ".lock")
         turn = WriteTurn(turn_path, TURN_SECONDS)
         try:
-            with turn.hold():
+            with turn:
                 connections.switch_to_wal(path)
         except sqlite3.Error as error:
             raise_unavailable(error)
@@ -178,19 +179,17 @@ class Database:
         self._driver_error: type[Exception] = dbapi.Error
         self._turn = None if self._turn_path is None else WriteTurn(self._turn_path, TURN_SECONDS)
         self._readers: deque[PoolProxiedConnection] = deque()
-        self._write_connection: Connection | None = None
+        self._kept: KeptConnection | None = None
         order = {table: position for position, table in enumerate(metadata.sorted_tables)}
-        self._writer = GroupWriter(self._hold_turn, self._attempt, order, TURN_SECONDS)
-
-    def _hold_turn(self) -> AbstractContextManager[None]:
-        return nullcontext() if self._turn is None else self._turn.hold()
+        turn = nullcontext() if self._turn is None else self._turn
+        self._writer = GroupWriter(turn, self._attempt, order, TURN_SECONDS)
 
     def _attempt(self, work: Callable[[Tx], T], holder: str, durable: bool = True) -> T:
         attempts = ATTEMPTS[self.dialect]
         for attempt in range(1, attempts + 1):
             try:
-                with inside_write(holder), self._transaction(durable=durable) as tx:
-                    return work(tx)
+                with inside_write(holder):
+                    return self._transact(work, durable=durable)
             except (exc.SQLAlchemyError, self._driver_error) as error:
                 if not is_transient(error) or attempt == attempts:
                     raise_unavailable(error)
@@ -199,31 +198,22 @@ class Database:
                 time.sleep(0.005 * 2**attempt)
         raise AssertionError("unreachable")
 
-    @contextmanager
-    def _transaction(self, *, durable: bool) -> Iterator[Tx]:
-        """Give a transaction that is committed at the end of the block.
+    def _transact(self, work: Callable[[Tx], T], *, durable: bool) -> T:
+        """Run `work` in one transaction, and return after its commit.
 
         On SQLite the turn is held, so that one connection will do, and it is kept: to take it from the pool and give
-        it back costs as much as a commit. One that failed is thrown away, lest it commit without a flush again.
+        it back costs as much as a commit. One that an error left in any doubt is closed.
         """
         if self._turn is None:
             with self._pools.writes.begin() as tx:
-                yield tx
-            return
-        connection, self._write_connection = self._write_connection or self._pools.writes.connect(), None
+                return work(tx)
+        kept = self._kept = self._kept or KeptConnection(self._pools)
         try:
-            if not durable:
-                connections.flush_commits(connection, wanted=False)
-            with connection.begin():
-                yield connection
-            if not durable:
-                connections.flush_commits(connection, wanted=True)
-        except BaseException:
-            if not durable:
-                connection.invalidate()
-            connection.close()
-            raise
-        self._write_connection = connection
+            return kept.run(work, flushed=durable)
+        finally:
+            if not kept.is_clean():
+                self._kept = None
+                kept.close(reuse=False)
 
     def _reader(self) -> PoolProxiedConnection:
         try:
@@ -241,9 +231,9 @@ class Database:
     def _drop_kept(self) -> None:
         while self._readers:
             self._readers.pop().close()
-        if self._write_connection is not None:
-            self._write_connection.close()
-            self._write_connection = None
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
 
     def _fetch_one(self, connection: PoolProxiedConnection, sql: str, params: Sequence[object]) -> Row | None:
         driver: Any = connection.driver_connection
@@ -275,7 +265,7 @@ class Database:
         # The parent's connections, threads and locks are not the child's. SQLite forbids even closing its
         # connections here, so they are kept, unused, as long as the child lives.
         self._inherited += [self._pools.reads.pool, self._pools.writes.pool, self._writer]
-        self._inherited += [self._readers, self._write_connection]
+        self._inherited += [self._readers, self._kept]
         if self._turn is not None:
             self._turn.close()  # this copy only: the lock stays with the parent
         for pool in (self._pools.reads, self._pools.writes):

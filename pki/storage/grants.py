@@ -31,11 +31,27 @@ _CHANGEABLE: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "blocked_keys": (),
         "namespaces": (),
         "settings": (),
+        "ssh_certificates": ("state", "certificate", "worker", "deadline_at", "issued_at", "revoked_at"),
     }
 )
 """The columns that the service may change, for the tables in which it may not change all."""
 
-_DELETABLE = frozenset({"acme_spent_nonces"})
+_DELETABLE = frozenset(
+    {
+        "acme_spent_nonces",
+        "approle_roles",
+        "approle_secret_ids",
+        "deks",
+        "kv_secrets",
+        "kv_versions",
+        "mounts",
+        "policies",
+        "profiles",
+        "ssh_roles",
+        "tokens",
+        "userpass_users",
+    }
+)
 _MIGRATIONS = "alembic_version"
 
 

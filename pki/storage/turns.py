@@ -9,8 +9,6 @@ import fcntl
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from pki.storage.failures import Cause
@@ -54,6 +52,7 @@ class WriteTurn:
     """The turn at writing one SQLite file, among the threads of this process and all processes on this machine.
 
     `path` is the lock file beside the database; it is made with mode 0600, stays empty and is never removed.
+    A `with` block holds the turn; DatabaseUnavailable (locked) if it does not come in time.
     """
 
     def __init__(self, path: Path, timeout: float) -> None:
@@ -62,18 +61,21 @@ class WriteTurn:
         self._queue = Queue()
         self._descriptor: int | None = None
 
-    @contextmanager
-    def hold(self) -> Iterator[None]:
-        """Hold the turn for the block; DatabaseUnavailable (locked) if it does not come in time."""
+    def __enter__(self) -> None:
+        """Take the turn."""
         if not self._queue.acquire(self._timeout):
             raise Cause.LOCKED.error("another thread of this process")
         try:
             self._lock_file()
-            try:
-                yield
-            finally:
-                if self._descriptor is not None:
-                    fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        except BaseException:
+            self._queue.release()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        """Give the turn back."""
+        try:
+            if self._descriptor is not None:
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         finally:
             self._queue.release()
 

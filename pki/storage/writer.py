@@ -7,7 +7,7 @@ fails is run again a caller at a time, so that an error reaches the one who made
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from operator import itemgetter
@@ -57,11 +57,14 @@ class _Waiting:
     error: Exception | None = None
 
 
-def insert_all(tx: Connection, rows: Iterable[Append], order: Mapping[Table, int]) -> None:
+def insert_all(tx: Connection, rows: Sequence[Append], order: Mapping[Table, int]) -> None:
     """Insert `rows` in `tx`: tables in `order`, rows by primary key.
 
     The fixed order is what keeps two groups from waiting for each other's rows: unsorted hot rows deadlocked.
     """
+    if len(rows) == 1 and rows[0].prepared is not None:
+        rows[0].prepared.run(tx, rows[0].values)
+        return
     tables: dict[Table, list[Append]] = {}
     for row in rows:
         tables.setdefault(row.table, []).append(row)
@@ -90,7 +93,7 @@ class GroupWriter:
 
     def __init__(
         self,
-        turn: Callable[[], AbstractContextManager[None]],
+        turn: AbstractContextManager[None],
         commit: Callable[[Callable[[Connection], None], str, bool], None],
         order: Mapping[Table, int],
         patience: float,
@@ -150,14 +153,18 @@ class GroupWriter:
 
     def _lead(self) -> None:
         try:
-            with self._turn():
+            with self._turn:
                 self._commit_group(self._take())
         except Exception as error:  # noqa: BLE001 - whatever it is, the callers must hear of it
             _settle(self._take(), error)
 
     def _take(self) -> list[_Waiting]:
         with self._state:
-            return [self._waiting.popleft() for _ in range(min(len(self._waiting), GROUP_LIMIT))]
+            if len(self._waiting) > GROUP_LIMIT:
+                return [self._waiting.popleft() for _ in range(GROUP_LIMIT)]
+            group = list(self._waiting)
+            self._waiting.clear()
+            return group
 
     def _commit_group(self, group: list[_Waiting]) -> None:
         try:
@@ -179,7 +186,7 @@ class GroupWriter:
             _settle(group, None)
 
     def _run(self, tx: Connection, group: list[_Waiting]) -> None:
-        insert_all(tx, (row for waiting in group for row in waiting.rows), self._order)
+        insert_all(tx, [row for waiting in group for row in waiting.rows], self._order)
         for waiting in group:
             if waiting.work is not None:
                 waiting.result = waiting.work(tx)

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, exc
+from sqlalchemy import event, exc
 
 from pki.errors import DatabaseUnavailable
 from pki.storage.database import Append, Database
 from pki.storage.tables import deks, keks, sealed_values
 from tests.counts import count
+from tests.pki.storage.commits import watch_commits
 from tests.pki.storage.rows import certificate, setting
 from tests.pki.storage.rows import event as audit_event
 
@@ -23,12 +24,6 @@ def _count(database: Database, table: str) -> int:
     found = database.point(f"SELECT count(*) FROM {table}")  # noqa: S608 - a table's name of ours
     assert found is not None
     return int(found[0])
-
-
-def _commits(database: Database) -> list[Engine]:
-    seen: list[Engine] = []
-    event.listen(database._pools.writes, "commit", lambda connection: seen.append(connection.engine))
-    return seen
 
 
 def _hold_writer(database: Database) -> Callable[[], None]:
@@ -58,7 +53,7 @@ def _queued(database: Database, wanted: int) -> None:
 
 def test_rows_that_wait_share_one_transaction(database: Database) -> None:
     """Twenty callers that wait are written by one commit."""
-    commits = _commits(database)
+    commits = watch_commits(database)
     release = _hold_writer(database)
     threads = [
         threading.Thread(target=database.append, args=(certificate(f"c{number}"), audit_event(f"e{number}")))
@@ -175,7 +170,7 @@ def test_close_commits_what_waits_and_refuses_the_rest(database: Database) -> No
 
 def test_append_of_nothing_returns(database: Database) -> None:
     """No rows, no transaction."""
-    commits = _commits(database)
+    commits = watch_commits(database)
     database.append()
     assert commits == []
 

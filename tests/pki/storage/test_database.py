@@ -8,7 +8,7 @@ from sqlalchemy import exc, func, select, update
 
 from pki.errors import Conflict, DatabaseUnavailable, Misconfigured
 from pki.storage.database import Database, Tx
-from pki.storage.tables import keks, settings, tokens
+from pki.storage.tables import keks, kv_versions, settings
 from tests.pki.storage.rows import certificate, setting
 
 _COUNT = select(func.count()).select_from(settings)
@@ -139,12 +139,10 @@ def test_times_are_64_bit(database: Database) -> None:
     late = 253_402_300_799_000
     database.write(
         lambda tx: tx.execute(
-            tokens.insert().values(
-                id="t", namespace_id="root", digest="00", kind="service", policies="[]", created_at=late
-            )
+            kv_versions.insert().values({"secret_id": "s", "version": 1, "namespace_id": "root", "created_at": late})
         )
     )
-    assert database.point("SELECT created_at, expires_at FROM tokens") == (late, None)
+    assert database.point("SELECT created_at, deleted_at FROM kv_versions") == (late, None)
 
 
 def test_repr_shows_no_password(tmp_path: Path) -> None:

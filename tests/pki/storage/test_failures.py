@@ -63,7 +63,7 @@ def test_turn_held_by_another_process(sqlite: Database, tmp_path: Path) -> None:
     """A worker that was stopped in mid-write is named as the cause, and its end mends it."""
     assert sqlite._turn is not None
     sqlite._turn._timeout = 0.1
-    with WriteTurn(tmp_path / "house.db.lock", 1).hold():
+    with WriteTurn(tmp_path / "house.db.lock", 1):
         with pytest.raises(DatabaseUnavailable, match="another process"):
             sqlite.append(setting("a"))
         with pytest.raises(DatabaseUnavailable, match="another process"):

@@ -69,7 +69,7 @@ def test_another_process_that_dies_gives_the_turn_back(tmp_path: Path) -> None:
     with _holder(path) as program:
         threading.Timer(0.2, program.kill).start()
         start = time.monotonic()
-        with turn.hold():
+        with turn:
             assert time.monotonic() - start >= 0.15
     turn.close()
 
@@ -81,11 +81,11 @@ def test_turn_that_does_not_come_is_reported_and_costs_nothing_later(tmp_path: P
     turn = WriteTurn(path, 0.2)
     with _holder(path) as program:
         for _ in range(2):
-            with pytest.raises(DatabaseUnavailable, match="another process"), turn.hold():
+            with pytest.raises(DatabaseUnavailable, match="another process"), turn:
                 pass
         program.kill()
     for _ in range(100):
-        with turn.hold(), pytest.raises(RuntimeError, match="not twice"), _other_turn(path).hold():
+        with turn, pytest.raises(RuntimeError, match="not twice"), _other_turn(path):
             raise AssertionError("two hold the turn")
         break
     turn.close()

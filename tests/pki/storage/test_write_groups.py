@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, exc
+from sqlalchemy import exc
 
 from pki.errors import Conflict, DatabaseUnavailable
 from pki.storage.database import Database, Tx
+from tests.pki.storage.commits import watch_commits
 from tests.pki.storage.rows import setting
 
 
@@ -41,10 +42,9 @@ def _names(database: Database) -> set[str]:
         return set(tx.exec_driver_sql("SELECT name FROM settings").scalars())
 
 
-def _run_behind(database: Database, works: list[Callable[[Tx], str]]) -> tuple[list[Any], list[Engine]]:
+def _run_behind(database: Database, works: list[Callable[[Tx], str]]) -> tuple[list[Any], list[str]]:
     """Let the works queue up behind one that is under way; return what came of each, and the commits."""
     inside, go_on = threading.Event(), threading.Event()
-    commits: list[Engine] = []
     outcomes: list[Any] = [None] * len(works)
 
     def hold(tx: Tx) -> None:
@@ -66,7 +66,7 @@ def _run_behind(database: Database, works: list[Callable[[Tx], str]]) -> tuple[l
         thread.start()
     while len(database._writer._waiting) < len(works):
         pass
-    event.listen(database._pools.writes, "commit", lambda connection: commits.append(connection.engine))
+    commits = watch_commits(database)
     go_on.set()
     for thread in threads:
         thread.join()
