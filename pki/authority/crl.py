@@ -20,7 +20,7 @@ from pki.authority.profiles import NAMESPACE
 from pki.authority.signatures import scheme_of
 from pki.authority.tbs import RevokedSerial, assemble, encode_crl, encode_extension
 from pki.clock import Clock, to_ms
-from pki.errors import Conflict, HsmFailure
+from pki.errors import Conflict, HsmFailure, NotFound
 from pki.ledger import entries
 from pki.storage.database import Database, Tx
 from pki.storage.guard import outside_write
@@ -59,6 +59,19 @@ class Crls:
         for issuer in due:
             self.publish(issuer)
         return len(due)
+
+    def latest(self, issuer: Issuer) -> bytes:
+        """Return the last published CRL of `issuer`, in DER.
+
+        Raises:
+            NotFound: none was published yet.
+        """
+        query = select(crls.c.der).where(crls.c.issuer_id == issuer.id, crls.c.state == "published")
+        with self._database.read() as tx:
+            found = tx.execute(query.order_by(crls.c.number.desc()).limit(1)).scalar()
+        if found is None:
+            raise NotFound(f"issuer {issuer.name} has published no CRL yet", advice="try again in a second")
+        return bytes(found)
 
     def publish(self, issuer: Issuer) -> int:
         """Publish a CRL of `issuer` now, and return its number.

@@ -14,10 +14,10 @@ from pki.authority.names import Name
 from pki.authority.profiles import Profile
 from pki.authority.signatures import placeholder, scheme_of
 from pki.authority.tbs import Draft, assemble
-from pki.authority.weak_keys import PublicKey
 from pki.clock import Clock, rfc3339
 from pki.errors import BadClock, Misconfigured, Rejected
 from pki.ids import Ids
+from pki.ledger.weak_keys import PublicKey
 
 _SECOND = timedelta(seconds=1)
 
@@ -27,7 +27,7 @@ class Wanted:
     """What is asked of the gate. Of a request, nothing but its key and its names gets here.
 
     `profile` is the name of a leaf profile; `requester` is `door:who`; `lifetime`, at most the profile's, is that
-    unless given.
+    unless given; `request_id` stands in the audit events.
     """
 
     profile: str
@@ -35,6 +35,7 @@ class Wanted:
     names: tuple[Name, ...]
     requester: str
     lifetime: timedelta | None = None
+    request_id: str | None = None
 
 
 def spki(public_key: PublicKey) -> bytes:
@@ -99,8 +100,8 @@ class Drafter:
         not_before, not_after = self.validity(issuer, timedelta(seconds=profile.backdate), lifetime)
         return Draft(
             serial=self._ids.serial(),
-            scheme=scheme_of(issuer.certificate.public_key()),
-            issuer=issuer.certificate.subject.public_bytes(),
+            scheme=scheme_of(issuer.public_key),
+            issuer=issuer.subject,
             not_before=not_before,
             not_after=not_after,
             subject=subject.public_bytes(),

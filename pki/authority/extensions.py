@@ -15,7 +15,7 @@ from pki.authority.locations import Locations
 from pki.authority.names import Name
 from pki.authority.profiles import KEY_USAGES, Profile
 from pki.authority.tbs import encode_extension
-from pki.authority.weak_keys import PublicKey
+from pki.ledger.weak_keys import PublicKey
 
 _NULL = bytes.fromhex("0500")
 NO_REV_AVAIL = x509.ObjectIdentifier("2.5.29.56")

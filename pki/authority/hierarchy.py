@@ -19,10 +19,10 @@ from pki.authority.drafts import spki
 from pki.authority.issue import Gate, WantedCa
 from pki.authority.issuers import Issuer, Issuers
 from pki.authority.profiles import NAMESPACE, Profile
-from pki.authority.weak_keys import PublicKey
 from pki.clock import Clock, to_ms
 from pki.errors import Conflict, HsmFailure, Misconfigured
 from pki.ids import Ids
+from pki.ledger.weak_keys import PublicKey
 from pki.storage.database import Database, Tx
 from pki.storage.guard import outside_write
 from pki.storage.tables import issuers

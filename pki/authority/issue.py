@@ -20,12 +20,12 @@ from pki.authority.issuers import Issuer, Issuers
 from pki.authority.lint import Linter
 from pki.authority.profiles import NAMESPACE, Profile, Profiles
 from pki.authority.tbs import Draft
-from pki.authority.weak_keys import PublicKey, check_key
 from pki.clock import Clock
 from pki.errors import Conflict, HsmFailure, NotFound, Rejected
 from pki.ids import Ids, serial_to_hex
 from pki.ledger import entries
 from pki.ledger.entries import Entry, Reservation
+from pki.ledger.weak_keys import PublicKey, check_key
 from pki.storage.database import Database, Tx
 from pki.storage.guard import outside_write
 
@@ -68,6 +68,8 @@ class _Case:
     names: tuple[str, ...] = ()
     reserving: Reserving | None = None
     recording: Recording | None = None
+    awaited: bool = True
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +81,6 @@ class _Intent:
     draft: Draft
     body: bytes
     preview: x509.Certificate
-
-
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    """What is reserved and not yet signed; `actor` is who completes it."""
-
-    id: str
-    body: bytes
-    scheme: str
-    issuer: Issuer
-    actor: str
 
 
 class Gate:
@@ -118,11 +109,11 @@ class Gate:
         self._linter = linter
         self._worker = worker
 
-    def issue(self, wanted: Wanted, *, reserving: Reserving | None = None) -> Entry:
+    def issue(self, wanted: Wanted, *, reserving: Reserving | None = None, awaited: bool = True) -> Entry:
         """Issue an end-entity certificate by the profile of that name.
 
         `reserving` ties the certificate's id to what was asked for; when the HSM then fails, the reservation stays,
-        and `reconcile` finishes it. One that nobody knows of is abandoned.
+        and `reconcile` finishes it. One that nobody knows of, or comes back for (`awaited` False), is abandoned.
 
         Raises:
             Rejected: the key or a name is refused.
@@ -132,9 +123,11 @@ class Gate:
         profile = self._profiles.get(wanted.profile)
         if profile.kind != "leaf":
             raise Rejected(f"profile {profile.name} is not for end entities", "unauthorized")
-        return self.issue_by(profile, wanted, reserving=reserving)
+        return self.issue_by(profile, wanted, reserving=reserving, awaited=awaited)
 
-    def issue_by(self, profile: Profile, wanted: Wanted, *, reserving: Reserving | None = None) -> Entry:
+    def issue_by(
+        self, profile: Profile, wanted: Wanted, *, reserving: Reserving | None = None, awaited: bool = True
+    ) -> Entry:
         """Issue an end-entity certificate by a profile of the house's own; as `issue`."""
         issuer = self._issuers.named(profile.issuer)
         if issuer.kind == "root":
@@ -143,7 +136,7 @@ class Gate:
         profile.check_key(wanted.public_key)
         self._check_names(profile, issuer, wanted)
         names = tuple(str(name) for name in wanted.names)
-        case = _Case(profile, issuer, wanted.requester, names, reserving)
+        case = _Case(profile, issuer, wanted.requester, names, reserving, awaited=awaited, request_id=wanted.request_id)
         return self._issue(case, lambda: self._drafter.leaf(profile, issuer, wanted))
 
     def issue_ca(self, profile: Profile, issuer: Issuer, wanted: WantedCa) -> Entry:
@@ -175,15 +168,15 @@ class Gate:
             HsmFailure, DatabaseUnavailable: not now; it stays reserved.
         """
         issuer = self._issuers.get(entry.issuer_id)
-        return self._complete(_Pending(entry.id, entry.tbs, entry.signature_algorithm, issuer, RECONCILER))
+        return self._complete(entry, issuer, RECONCILER)
 
-    def abandon(self, certificate_id: str, actor: str) -> None:
+    def abandon(self, certificate_id: str, actor: str, request_id: str | None = None) -> None:
         """Give up a reservation that nobody will finish; nothing happens to what is no longer reserved.
 
         Raises:
             DatabaseUnavailable: not now; it stays reserved.
         """
-        event = Event(actor, "certificate.abandon", certificate_id)
+        event = Event(actor, "certificate.abandon", certificate_id, request_id=request_id)
 
         def work(tx: Tx) -> None:
             if entries.abandon(tx, certificate_id):
@@ -218,33 +211,30 @@ class Gate:
         name_constraints.check_names(wanted.names, [item.certificate for item in self._issuers.path(issuer)])
 
     def _issue(self, case: _Case, drafts: Callable[[], Draft]) -> Entry:
-        intent = self._reserve_drafted(case, drafts)
-        pending = _Pending(intent.id, intent.body, intent.draft.scheme.name, case.issuer, case.requester)
+        reserved = self._reserve_drafted(case, drafts)
         try:
-            return self._complete(pending, case.recording)
+            return self._complete(reserved, case.issuer, case.requester, case.recording, case.request_id)
         except HsmFailure:
-            if case.reserving is None:
-                self.abandon(intent.id, case.requester)
+            if case.reserving is None or not case.awaited:
+                self.abandon(reserved.id, case.requester, case.request_id)
             else:
-                self._database.write(lambda tx: entries.release(tx, intent.id, self._clock.now()))
+                self._database.write(lambda tx: entries.release(tx, reserved.id, self._clock.now()))
             raise
 
-    def _reserve_drafted(self, case: _Case, drafts: Callable[[], Draft]) -> _Intent:
+    def _reserve_drafted(self, case: _Case, drafts: Callable[[], Draft]) -> Entry:
         for attempt in range(1, _SERIAL_ATTEMPTS + 1):
             intent = self._prepare(case, drafts())
             try:
-                self._reserve(intent)
+                return self._reserve(intent)
             except IntegrityError:
                 # The serial exists already with this issuer (X6), which a sound source of randomness never shows.
                 if attempt == _SERIAL_ATTEMPTS:
                     raise
-            else:
-                return intent
         raise AssertionError("unreachable")
 
     def _prepare(self, case: _Case, draft: Draft) -> _Intent:
         body = draft.encode()
-        unsigned = preview(draft, body, case.issuer.certificate.public_key())
+        unsigned = preview(draft, body, case.issuer.public_key)
         if case.profile.kind == "root":
             self._linter.check(unsigned, None)
         elif case.profile.kind == "ca":
@@ -254,11 +244,12 @@ class Gate:
             self._linter.check(unsigned, case.issuer.certificate, shape=shape)
         return _Intent(self._ids.new(), case, draft, body, unsigned)
 
-    def _reserve(self, intent: _Intent) -> None:
+    def _reserve(self, intent: _Intent) -> Entry:
         case, now = intent.case, self._clock.now()
         wanted = _reservation(intent, self._worker)
-        detail = {"issuer": case.issuer.name, "profile": case.profile.name, "serial": wanted.serial}
-        event = Event(case.requester, "certificate.reserve", intent.id, detail={**detail, "names": list(case.names)})
+        detail: dict[str, object] = {"issuer": case.issuer.name, "profile": case.profile.name, "serial": wanted.serial}
+        detail |= {"names": list(case.names)}
+        event = Event(case.requester, "certificate.reserve", intent.id, detail=detail, request_id=case.request_id)
 
         def work(tx: Tx) -> None:
             self._trail.require_forward(tx)
@@ -273,37 +264,46 @@ class Gate:
             self._trail.record(tx, event)
 
         self._database.write(work)
+        return entries.reserved(wanted)
 
-    def _complete(self, pending: _Pending, recording: Recording | None = None) -> Entry:
-        certificate = self._sign(pending)
+    def _complete(
+        self,
+        reserved: Entry,
+        issuer: Issuer,
+        actor: str,
+        recording: Recording | None = None,
+        request_id: str | None = None,
+    ) -> Entry:
+        certificate = self._sign(reserved, issuer)
         fingerprint = hashlib.sha256(certificate).hexdigest()
-        event = Event(pending.actor, "certificate.issue", pending.id, detail={"fingerprint": fingerprint})
+        detail = {"fingerprint": fingerprint}
+        event = Event(actor, "certificate.issue", reserved.id, detail=detail, request_id=request_id)
 
         def work(tx: Tx) -> Entry:
-            entries.record(tx, pending.id, certificate, fingerprint, self._clock.now())
+            issued = entries.record(tx, reserved, certificate, fingerprint, self._clock.now())
             if recording is not None:
                 recording(tx, certificate)
             self._trail.record(tx, event)
-            return entries.get(tx, pending.id)
+            return issued
 
         try:
             return self._database.write(work)
         except Conflict:
             # The deadline passed meanwhile and another worker was first: its certificate is the one.
-            found = self.find(pending.id)
+            found = self.find(reserved.id)
             if found is None or found.certificate is None:
                 raise
             return found
 
-    def _sign(self, pending: _Pending) -> bytes:
+    def _sign(self, reserved: Entry, issuer: Issuer) -> bytes:
         outside_write("signing a certificate")
         try:
             # The signature is verified with the issuer's public key before the key releases it.
-            signature = signatures.sign(self._issuers.key(pending.issuer), pending.body)
+            signature = signatures.sign(self._issuers.key(issuer), reserved.tbs)
         except HsmError as error:
             raise HsmFailure(f"the HSM did not sign: {error.message}", advice=error.advice) from error
-        certificate = tbs.assemble(pending.body, signatures.SCHEMES[pending.scheme], signature)
-        if x509.load_der_x509_certificate(certificate).tbs_certificate_bytes != pending.body:
+        certificate = tbs.assemble(reserved.tbs, signatures.SCHEMES[reserved.signature_algorithm], signature)
+        if x509.load_der_x509_certificate(certificate).tbs_certificate_bytes != reserved.tbs:
             raise AssertionError("the certificate does not hold what was recorded")
         return certificate
 

@@ -1,10 +1,12 @@
 """The CA certificates of this house and the token keys behind them."""
 
+import functools
 import threading
 from dataclasses import dataclass
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from sqlalchemy import ColumnElement, Row, select
 
 from hsm.device import Hsm
@@ -14,7 +16,7 @@ from pki.storage.database import Database
 from pki.storage.tables import issuers
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Issuer:
     """A CA certificate and where its key is: `key_id` is the key's CKA_ID in the HSM, empty when it is not there.
 
@@ -27,6 +29,16 @@ class Issuer:
     parent_id: str | None
     key_id: bytes
     certificate: x509.Certificate
+
+    @functools.cached_property
+    def public_key(self) -> CertificatePublicKeyTypes:
+        """The key in the certificate, decoded once."""
+        return self.certificate.public_key()
+
+    @functools.cached_property
+    def subject(self) -> bytes:
+        """The name that stands as issuer in what it signs, in DER."""
+        return self.certificate.subject.public_bytes()
 
 
 def _issuer(row: Row[*tuple[Any, ...]]) -> Issuer:
@@ -111,7 +123,7 @@ class Issuers:
                 f"the key of issuer {issuer.name} is in another, offline token", advice="sign in a ceremony"
             )
         key = self._hsm.signing_key(issuer.key_id)
-        if key.public_key() != issuer.certificate.public_key():
+        if key.public_key() != issuer.public_key:
             raise Misconfigured(
                 f"the HSM's key for issuer {issuer.name} is not the one in its certificate",
                 advice="is [hsm] token_label the token that this database belongs to?",

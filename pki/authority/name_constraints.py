@@ -1,5 +1,6 @@
 """Name constraints (RFC 5280 4.2.1.10), applied when issuing and not only when a client verifies (X8)."""
 
+import functools
 import ipaddress
 from collections.abc import Sequence
 from urllib.parse import urlsplit
@@ -82,15 +83,21 @@ def _has_address(uri: str) -> bool:
     return True
 
 
+@functools.lru_cache(maxsize=64)
+def _constraints_of(certificate: x509.Certificate) -> x509.NameConstraints | None:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.NameConstraints).value
+    except x509.ExtensionNotFound:
+        return None
+
+
 def forbidden_names(names: Sequence[Name], path: Sequence[x509.Certificate]) -> list[Name]:
     """Return those of `names` that a certificate of `path`, an issuer and those above it, does not allow."""
     found = []
     for certificate in path:
-        try:
-            constraints = certificate.extensions.get_extension_for_class(x509.NameConstraints).value
-        except x509.ExtensionNotFound:
-            continue
-        found += [name for name in names if not _is_allowed(name, constraints)]
+        constraints = _constraints_of(certificate)
+        if constraints is not None:
+            found += [name for name in names if not _is_allowed(name, constraints)]
     return list(dict.fromkeys(found))
 
 

@@ -10,22 +10,26 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from pki.authority.names import Name, dns_name, name_of
-from pki.authority.weak_keys import PublicKey, check_key
 from pki.errors import Rejected
+from pki.ledger.weak_keys import PublicKey, check_key
 
 SIZE_LIMIT = 64 * 1024
-_NAME_LIMIT = 100
+NAME_LIMIT = 100
 _UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm)
 _DIGESTS = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 
 @dataclass(frozen=True, slots=True)
 class CertificateRequest:
-    """What is read from a request. `names` has no duplicates; the common name is among them, whatever it was."""
+    """What is read from a request. `names` has no duplicates; the common name is among them, whatever it was.
+
+    `named_in_subject_only` tells that the common name is not among the alternative names: it is then the last name.
+    """
 
     public_key: PublicKey
     names: tuple[Name, ...]
     common_name: str | None
+    named_in_subject_only: bool = False
 
 
 def _bad(message: str, advice: str = "make a new request") -> Rejected:
@@ -44,9 +48,10 @@ def parse_csr(der: bytes) -> CertificateRequest:
     request, public_key = _read(der)
     common_name = _common_name(request)
     found = dict.fromkeys(_alternative_names(request))
+    alternative = len(found)
     if common_name is not None:
-        found.setdefault(_name_in_common_name(common_name))
-    return CertificateRequest(public_key, tuple(found), common_name)
+        found.setdefault(name_in_common_name(common_name))
+    return CertificateRequest(public_key, tuple(found), common_name, len(found) > alternative)
 
 
 def requested_key(der: bytes) -> PublicKey:
@@ -108,13 +113,25 @@ def _alternative_names(request: x509.CertificateSigningRequest) -> list[Name]:
     except (*_UNREADABLE, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         raise _bad("the request's extensions cannot be read") from None
     names = list(extension.value)
-    if len(names) > _NAME_LIMIT:
-        raise _bad(f"the request asks for more than {_NAME_LIMIT} names")
+    if len(names) > NAME_LIMIT:
+        raise _bad(f"the request asks for more than {NAME_LIMIT} names")
     return [name_of(item) for item in names]
 
 
-def _name_in_common_name(value: str) -> Name:
+def name_in_common_name(value: str) -> Name:
+    """Return the DNS name or address that a common name is.
+
+    Raises:
+        Rejected: badCSR: it is neither.
+    """
     try:
-        return Name("ip", str(ipaddress.ip_address(value)))
+        return ip_address(value)
     except ValueError:
         return dns_name(value)
+
+
+def ip_address(value: str) -> Name:
+    """Return the name of an address; ValueError when it is none, or one with a scope (RFC 4007 11)."""
+    if "%" in value:
+        raise ValueError("an address in a certificate has no scope")
+    return Name("ip", str(ipaddress.ip_address(value)))

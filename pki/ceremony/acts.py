@@ -26,13 +26,13 @@ from pki.authority.profiles import Profile
 from pki.authority.requests import requested_key
 from pki.authority.signatures import SCHEMES, scheme_of
 from pki.authority.tbs import Draft, assemble
-from pki.authority.weak_keys import PublicKey
 from pki.ceremony.script import ROOT, Act, CreateRoot, Crl, Script, SignIntermediate
 from pki.ceremony.token import RecordedToken
 from pki.ceremony.transcript import Transcript, as_text
 from pki.clock import Clock
 from pki.errors import Misconfigured, Rejected
 from pki.ids import Ids
+from pki.ledger.weak_keys import PublicKey
 
 LABEL = "root of ceremony"
 """Begins the label of every root's key; what follows is random, so no two ceremonies have one label."""

@@ -20,13 +20,13 @@ from pki.authority.issuers import Issuer
 from pki.authority.lint import Linter
 from pki.authority.locations import Locations
 from pki.authority.profiles import NAMESPACE
-from pki.authority.weak_keys import check_key
 from pki.ceremony.acts import as_issuer, root_id
 from pki.ceremony.promises import permitted_names
 from pki.ceremony.script import INTERMEDIATE, ROOT
 from pki.clock import rfc3339, to_ms
 from pki.core import Core, http_base_url
 from pki.errors import Conflict, NotFound, Rejected
+from pki.ledger.weak_keys import check_key
 from pki.storage.database import Tx
 from pki.storage.tables import crls, issuers
 

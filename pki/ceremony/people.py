@@ -10,9 +10,9 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from pki.authority.weak_keys import check_key
 from pki.ceremony.script import Person, Script, Written
 from pki.errors import Denied, Misconfigured, Rejected
+from pki.ledger.weak_keys import check_key
 
 _PURPOSE = b"sealward ceremony script 1\n"
 """Begins every message, so that a signature made here means nothing elsewhere."""

@@ -19,10 +19,10 @@ from hsm.lanes import Lane
 from hsm.objects import KeyAttributes
 from pki.authority.drafts import spki
 from pki.authority.signatures import scheme_of
-from pki.authority.weak_keys import PublicKey
 from pki.ceremony.transcript import Transcript, as_text
 from pki.config import Config, HsmConfig
 from pki.core import open_hsm
+from pki.ledger.weak_keys import PublicKey
 
 _ATTEMPTS, _PAUSE = 8, 0.5
 KEPT: Mapping[str, bool] = MappingProxyType(

@@ -10,7 +10,6 @@ from cryptography.hazmat.primitives import hashes
 
 from pki.authority.drafts import spki
 from pki.authority.signatures import verify_signature
-from pki.authority.weak_keys import PublicKey, check_key
 from pki.ceremony.acts import Outcome, kind_of
 from pki.ceremony.people import check_signatures
 from pki.ceremony.promises import Found, check_promise, found_tbs
@@ -18,6 +17,7 @@ from pki.ceremony.script import Act, CreateRoot, Script, parse_script
 from pki.ceremony.token import KEPT, expected_call, raw_signature
 from pki.ceremony.transcript import FORMAT, Line, closing_message, read_lines
 from pki.errors import Malformed, Misconfigured, SealwardError
+from pki.ledger.weak_keys import PublicKey, check_key
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,12 @@
 """The ledger's rows: one for each serial ever reserved, in the states reserved, issued, revoked and abandoned."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, func, insert, select, tuple_, update
 
 from pki.clock import from_ms, to_ms
 from pki.errors import Conflict, NotFound
@@ -132,16 +132,41 @@ def reserve(tx: Tx, wanted: Reservation, now: datetime) -> None:
     _RESERVE.run(tx, values)
 
 
-def record(tx: Tx, certificate_id: str, certificate: bytes, fingerprint: str, now: datetime) -> None:
-    """Store the signed `certificate` (DER) with its reservation.
+def reserved(wanted: Reservation) -> Entry:
+    """Return the entry that `reserve` wrote, without reading it back."""
+    return Entry(
+        id=wanted.id,
+        issuer_id=wanted.issuer_id,
+        serial=wanted.serial,
+        state="reserved",
+        kind=wanted.kind,
+        profile=wanted.profile,
+        requester=wanted.requester,
+        tbs=wanted.tbs,
+        signature_algorithm=wanted.signature_algorithm,
+        certificate=None,
+        spki_sha256=wanted.spki_sha256,
+        names=tuple(wanted.names),
+        not_before=wanted.not_before,
+        not_after=wanted.not_after,
+        revoked_at=None,
+        revocation_reason=None,
+    )
+
+
+def record(tx: Tx, entry: Entry, certificate: bytes, fingerprint: str, now: datetime) -> Entry:
+    """Store the signed `certificate` (DER) with its reservation; return the entry as it now stands.
+
+    It is not read back: while it is reserved, no other column of an entry changes.
 
     Raises:
         Conflict: it is no longer reserved: another worker finished or abandoned it.
     """
-    values = {"row": certificate_id, "der": certificate, "sha256": fingerprint, "now": to_ms(now)}
+    values = {"row": entry.id, "der": certificate, "sha256": fingerprint, "now": to_ms(now)}
     done = _RECORD.run(tx, values)
     if done.rowcount != 1:
-        raise Conflict(f"certificate {certificate_id} is no longer reserved")
+        raise Conflict(f"certificate {entry.id} is no longer reserved")
+    return replace(entry, state="issued", certificate=certificate)
 
 
 def abandon(tx: Tx, certificate_id: str) -> bool:
@@ -211,6 +236,78 @@ def find_by_serial(tx: Tx, issuer_id: str, serial: str) -> Entry | None:
     query = select(*_COLUMNS).where(certificates.c.issuer_id == issuer_id, certificates.c.serial == serial)
     row = tx.execute(query).first()
     return None if row is None else _entry(row)
+
+
+def find_all_by_serial(tx: Tx, namespace_id: str, serial: str) -> list[Entry]:
+    """Return the entries with this serial (hex), of any issuer of the namespace: one, by every likelihood."""
+    mine = select(issuers.c.id).where(issuers.c.namespace_id == namespace_id)
+    query = select(*_COLUMNS).where(certificates.c.issuer_id.in_(mine), certificates.c.serial == serial)
+    return [_entry(row) for row in tx.execute(query)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which entries are listed, the newest first: all conditions hold at once, and what is None is no condition.
+
+    `states` and `kinds` list what may be; `name` is a name's value, of any type, and whole. There are up to `limit`,
+    beginning behind the entry with the serial `after` (hex).
+    """
+
+    namespace_id: str
+    states: Sequence[str] | None = None
+    kinds: Sequence[str] | None = None
+    profile: str | None = None
+    requester: str | None = None
+    name: str | None = None
+    expires_after: datetime | None = None
+    expires_before: datetime | None = None
+    after: str | None = None
+    limit: int
+
+    def conditions(self) -> Iterator[ColumnElement[bool]]:
+        """Yield the conditions, but for `after`, as the database takes them."""
+        c = certificates.c
+        yield c.namespace_id == self.namespace_id
+        if self.states is not None:
+            yield c.state.in_(self.states)
+        if self.kinds is not None:
+            yield c.kind.in_(self.kinds)
+        if self.profile is not None:
+            yield c.profile == self.profile
+        if self.requester is not None:
+            yield c.requester == self.requester
+        if self.name is not None:
+            yield c.names.contains(f':{self.name}"', autoescape=True)
+        if self.expires_after is not None:
+            yield c.not_after > to_ms(self.expires_after)
+        if self.expires_before is not None:
+            yield c.not_after <= to_ms(self.expires_before)
+
+
+def _selected(tx: Tx, columns: Sequence[Any], wanted: Selection) -> Any:
+    c = certificates.c
+    query = select(*columns).where(*wanted.conditions()).order_by(c.reserved_at.desc(), c.id.desc())
+    if wanted.after is not None:
+        mine = c.namespace_id == wanted.namespace_id, c.serial == wanted.after
+        last = tx.execute(select(c.reserved_at, c.id).where(*mine).limit(1)).first()
+        if last is None:
+            raise NotFound("there is no certificate with the serial number to go on after")
+        query = query.where(tuple_(c.reserved_at, c.id) < tuple_(*last))
+    return tx.execute(query.limit(wanted.limit))
+
+
+def page(tx: Tx, wanted: Selection) -> list[Entry]:
+    """Return the entries of a selection.
+
+    Raises:
+        NotFound: there is no entry with the serial to go on after.
+    """
+    return [_entry(row) for row in _selected(tx, _COLUMNS, wanted)]
+
+
+def serials(tx: Tx, wanted: Selection) -> list[str]:
+    """Return the serials (hex) of a selection; errors as `page`."""
+    return list(_selected(tx, (certificates.c.serial,), wanted).scalars())
 
 
 def find_by_fingerprint(tx: Tx, fingerprint: str) -> Entry | None:

@@ -8,8 +8,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from pki.authority.lint.view import Element, View
-from pki.authority.weak_keys import check_key
 from pki.errors import Rejected
+from pki.ledger.weak_keys import check_key
 
 _V3 = b"\x02\x01\x02"
 _SERIAL_OCTETS, _SERIAL_BITS = 20, 64

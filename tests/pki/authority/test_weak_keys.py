@@ -7,8 +7,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa, x25519
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from pki.authority.weak_keys import check_key
 from pki.errors import Rejected
+from pki.ledger.weak_keys import check_key
 from tests.counts import count
 from tests.pki.authority.certificates import KINDS, key, oid, sequence, spki, tlv
 from tests.pki.authority.weak_moduli import close_primes, roca_modulus, small_factor, sound_modulus

@@ -1,0 +1,1 @@
+"""Stored secrets, sealed under data keys that only the HSM unwraps."""
