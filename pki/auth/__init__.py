@@ -1,0 +1,1 @@
+"""Auth methods: one file each; a login ends in a token."""

@@ -1,0 +1,1 @@
+"""Secrets engines: one file each, over the room it needs."""
