@@ -53,7 +53,7 @@ class ServerConfig:
     threads: int = 8
     tls_directory: Path = Path("tls")
     tls_1_2: bool = False
-    max_body: int = 1 << 20
+    max_body: int = 2 << 20
     body_timeout: float = 10.0
 
 

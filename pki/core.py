@@ -28,15 +28,22 @@ from pki.authority.server_certificate import ServerCertificate
 from pki.clock import Clock, SystemClock
 from pki.config import Config
 from pki.errors import Misconfigured
+from pki.identity.approles import Approles
+from pki.identity.passwords import Passwords
 from pki.identity.tokens import Tokens
+from pki.identity.users import Users
 from pki.ids import Ids
+from pki.mounts import Mounts
+from pki.policy.store import Policies
 from pki.seal.kek import HsmKek
 from pki.seal.keyring import Keyring, WrappedDek
 from pki.service_keys import ServiceKeys
+from pki.ssh.authority import SshAuthority
 from pki.storage.database import Database
 from pki.storage.guard import outside_write
 from pki.storage.migrate import is_current
 from pki.storage.tables import deks, keks, settings
+from pki.vault.secrets import Secrets
 
 CLUSTER_ID = "cluster_id"
 """The setting that names this installation; wrapped data keys are bound to it."""
@@ -59,6 +66,10 @@ class Core:
     service_keys: ServiceKeys
     trail: Trail
     tokens: Tokens
+    approles: Approles
+    users: Users
+    mounts: Mounts
+    policies: Policies
     issuers: Issuers
     profiles: Profiles
     gate: Gate
@@ -67,6 +78,8 @@ class Core:
     crls: Crls
     reconciler: Reconciler
     server_certificate: ServerCertificate
+    ssh: SshAuthority
+    secrets: Secrets
     worker: str
 
     def close(self) -> None:
@@ -220,6 +233,9 @@ def assemble(config: Config, database: Database, hsm: Hsm, clock: Clock) -> Core
     hierarchy = Hierarchy(
         database=database, hsm=hsm, clock=clock, ids=ids, gate=gate, issuers=issuers, cluster_id=cluster_id
     )
+    ssh = SshAuthority.over(
+        database=database, hsm=hsm, clock=clock, ids=ids, trail=trail, cluster_id=cluster_id, worker=worker
+    )
     return Core(
         config=config,
         clock=clock,
@@ -230,6 +246,10 @@ def assemble(config: Config, database: Database, hsm: Hsm, clock: Clock) -> Core
         service_keys=service_keys,
         trail=trail,
         tokens=Tokens(database, clock, ids, trail, service_keys.get("token digests")),
+        approles=Approles(database, clock, ids, service_keys.get("secret-id digests")),
+        users=Users(database, clock, Passwords(service_keys.get("passwords"), ids, waiting=_logins_waiting(config))),
+        mounts=Mounts(database, clock, ids),
+        policies=Policies(database, clock),
         issuers=issuers,
         profiles=profiles,
         gate=gate,
@@ -238,8 +258,15 @@ def assemble(config: Config, database: Database, hsm: Hsm, clock: Clock) -> Core
         crls=Crls(database, clock, trail, issuers, timedelta(hours=config.authority.crl_hours)),
         reconciler=Reconciler(database, clock, gate, worker),
         server_certificate=ServerCertificate(gate, issuers, clock, server_pem(config), server_names(config)),
+        ssh=ssh,
+        secrets=Secrets(database, clock, ids, keyring, service_keys.get("kv paths")),
         worker=worker,
     )
+
+
+def _logins_waiting(config: Config) -> int:
+    """Return how many logins may wait for their password to be hashed: never so many that all threads do."""
+    return max(1, config.server.threads // 2 - 1)
 
 
 def server_pem(config: Config) -> Path:

@@ -17,6 +17,7 @@ from pki.config import OWN_ROOT, Config
 from pki.core import CLUSTER_ID, Core, assemble, database_url, open_hsm, open_keyring, read_cluster_id
 from pki.errors import HsmFailure
 from pki.ids import Ids
+from pki.mounts import AUTH, SECRET
 from pki.service_keys import MOUNT
 from pki.storage.database import Database, Tx
 from pki.storage.migrate import migrate
@@ -25,6 +26,15 @@ from pki.storage.tables import deks, keks, namespaces, profiles, settings
 ROOT, INTERMEDIATE = "root", "intermediate"
 _HANDED_OVER = "handed_over_at"
 """The setting that is written last: the operator has been shown the first credential."""
+_ACCESS_FOUNDED = "access_founded_at"
+"""The setting that says that the first mounts were made: what was removed since does not come back."""
+_MOUNTS: tuple[tuple[str, str, str, str, dict[str, str]], ...] = (
+    ("secret/", SECRET, "kv", "secrets of applications", {"version": "2"}),
+    ("pki/", SECRET, "pki", "X.509 certificates", {}),
+    ("ssh/", SECRET, "ssh", "OpenSSH certificates", {}),
+    ("auth/approle/", AUTH, "approle", "logins of applications", {}),
+    ("auth/userpass/", AUTH, "userpass", "logins of people, by password", {}),
+)
 _DAY = 24 * 3600
 
 
@@ -114,6 +124,27 @@ def _found_authority(core: Core) -> None:
         _found_cas(core)
     core.database.write(lambda tx: _found_profile(tx, core.clock))
     core.crls.publish_due()
+    found_access(core)
+
+
+def found_access(core: Core) -> None:
+    """Make the first mounts and the CA keys of SSH, once; a database of an earlier version lacks them.
+
+    Raises:
+        HsmFailure, DatabaseUnavailable: not now; what was made stays.
+    """
+    core.database.write(lambda tx: _found_mounts(tx, core))
+    for mount in core.mounts.all():
+        if mount.type == "ssh":
+            core.ssh.issuers.found(mount)
+
+
+def _found_mounts(tx: Tx, core: Core) -> None:
+    if tx.execute(select(settings.c.value).where(settings.c.name == _ACCESS_FOUNDED)).first() is not None:
+        return
+    for path, kind, type_, description, options in _MOUNTS:
+        core.mounts.add(tx, path=path, kind=kind, type=type_, description=description, options=options)
+    tx.execute(settings.insert().values(name=_ACCESS_FOUNDED, value=str(to_ms(core.clock.now()))))
 
 
 def _found_cas(core: Core) -> None:

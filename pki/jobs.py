@@ -24,6 +24,8 @@ _RENEWED_AT = timedelta(seconds=10)
 """What must be left of a term when it is renewed: not at each turn, since each renewal is a write to the disk."""
 _PAUSE = 0.25
 _LOCK = "duties"
+_TOKENS_KEPT = timedelta(days=30)
+"""How long the row of a token stays after its end, for look-ups by accessor; the audit log keeps it for ever."""
 T = TypeVar("T")
 
 
@@ -126,6 +128,14 @@ def house_duties(core: Core) -> list[Duty]:
     """Return the duties of the house itself."""
     return [
         Duty("reconcile the ledger", 2.0, core.reconciler.run),
+        Duty("reconcile the ledger of SSH", 2.0, core.ssh.reconciler.run),
         Duty("publish CRLs", 0.5, core.crls.publish_due),
+        Duty("forget ended tokens", 600.0, lambda: _forget_tokens(core)),
+        Duty("forget ended secret-ids", 600.0, lambda: core.database.write(core.approles.delete_expired)),
         Duty("renew the server's certificate", 60.0, core.server_certificate.renew_if_due, everywhere=True),
     ]
+
+
+def _forget_tokens(core: Core) -> None:
+    while core.database.write(lambda tx: core.tokens.forget(tx, ended_for=_TOKENS_KEPT)):
+        pass

@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 import socket
+from http import HTTPStatus
 from types import FrameType
 from typing import Any
 
@@ -16,10 +17,11 @@ from acme_server.application import create_application, refusal
 from acme_server.duties import acme_duties
 from cli.offline.processes import Announcer, begin_child
 from cli.offline.watchdog import end_when_stuck
-from pki.api.front import Front, plain_refusal
+from pki.api import gateway
+from pki.api.front import Environ, Front, WsgiApplication, plain_refusal
 from pki.api.publication import create_publication
 from pki.config import Config, Endpoint
-from pki.core import open_core, open_database, server_pem
+from pki.core import Core, open_core, open_database, server_pem
 from pki.errors import Misconfigured
 from pki.jobs import Runner, house_duties
 
@@ -95,8 +97,22 @@ def _server(endpoint: Endpoint, **settings: Any) -> MPServer:
     )
 
 
+def _doors(core: Core) -> WsgiApplication:
+    """Return both doors of the TLS listener as one application: one path has one entry."""
+    api, acme = gateway.create_gateway(core), create_application(core)
+
+    def answer(environ: Environ, start_response: Any) -> Any:
+        return (api if gateway.serves(environ["PATH_INFO"]) else acme)(environ, start_response)
+
+    return answer
+
+
+def _refusal(path: str, status: HTTPStatus, detail: str) -> tuple[str, bytes]:
+    return (gateway.v1_refusal if gateway.serves(path) else refusal)(path, status, detail)
+
+
 def run_https(config: Config, announcer: Announcer) -> None:
-    """Serve ACME over TLS."""
+    """Serve the HTTP API and ACME over TLS."""
     parent = os.getpid()
 
     def load(_target: str) -> Any:
@@ -105,8 +121,8 @@ def run_https(config: Config, announcer: Announcer) -> None:
         with announcer.ending_on_failure():
             core = open_core(config)
             front = Front(
-                create_application(core),
-                refusal,
+                _doors(core),
+                _refusal,
                 threads=config.server.threads,
                 max_body=config.server.max_body,
                 body_timeout=config.server.body_timeout,
