@@ -25,7 +25,7 @@ TEST_NEEDS := 'ls /usr/lib/postgresql/*/bin/initdb || command -v initdb|postgres
 	'command -v certtool|gnutls-bin' 'command -v ssh-keygen|openssh-client' 'command -v gcc|gcc' 'ls /usr/include/stdio.h|libc6-dev' \
 	'command -v strace|strace' 'ls /usr/sbin/mkfs.ext4 || ls /sbin/mkfs.ext4|e2fsprogs' \
 	'command -v p11-kit|p11-kit' 'ls /usr/lib/*/pkcs11/p11-kit-client.so|p11-kit-modules' 'command -v swtpm|swtpm' \
-	'ls /usr/lib/*/pkcs11/libtpm2_pkcs11.so|libtpm2-pkcs11-1' 'ls /usr/lib/*/libsoftokn3.so|libnss3' \
+	'ls /usr/sbin/sshd || command -v sshd|openssh-server' 'ls /usr/lib/*/pkcs11/libtpm2_pkcs11.so|libtpm2-pkcs11-1' 'ls /usr/lib/*/libsoftokn3.so|libnss3' \
 	'command -v pebble|pebble'
 
 # Installs what is missing as root; anybody else is told the one line that does it.
@@ -73,7 +73,7 @@ test-needs: install
 	@key="$$(sha256sum < requirements-interop.lock) $$(< .venv/installed)"
 	$(call install_needs,$(TEST_NEEDS))
 	if [[ ! -f .venv/test-needs || $$(< .venv/test-needs) != "$$key" ]]; then
-		echo "Installing certbot and Caddy into .venv, for the tests alone"
+		echo "Installing certbot, Caddy, hvac and OpenBao into .venv, for the tests alone"
 		$(PIP) install --require-hashes --requirement requirements-interop.lock
 		echo "$$key" > .venv/test-needs
 	fi

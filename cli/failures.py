@@ -5,8 +5,6 @@ import sys
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from pki.errors import SealwardError
-
 _ADVICE: Mapping[int, str] = MappingProxyType(
     {
         errno.ENOSPC: "free space or enlarge the volume, then try again",
@@ -24,7 +22,7 @@ def explain(error: BaseException) -> tuple[str, str]:
 
     Of an error that nobody foresaw only the class is told: its message may hold what must not be shown.
     """
-    if isinstance(error, SealwardError) or _is_hsm_error(error):
+    if _is_of_the_house(error):
         message: str = getattr(error, "message", "")
         advice: str = getattr(error, "advice", "")
         return message, advice
@@ -40,7 +38,11 @@ def in_one_line(error: BaseException) -> str:
     return " ".join((f"{message} ({advice})" if advice else message).split())
 
 
-def _is_hsm_error(error: BaseException) -> bool:
-    # Importing `hsm` takes longer than --help may: where it is not imported, it has raised nothing.
-    errors = sys.modules.get("hsm.errors")
-    return errors is not None and isinstance(error, errors.HsmError)
+def _is_of_the_house(error: BaseException) -> bool:
+    # Importing either takes longer than --help may, and commands that speak HTTP import neither: where it is not
+    # imported, it has raised nothing.
+    return any(
+        isinstance(error, getattr(sys.modules[module], name))
+        for module, name in (("pki.errors", "SealwardError"), ("hsm.errors", "HsmError"))
+        if module in sys.modules
+    )

@@ -8,7 +8,7 @@ import click
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from cli.offline.files import write_private
+from cli.files import write_private
 from cli.offline.init import complete, shown
 from cli.offline.settings import config_option, load_complete
 from pki.ceremony.installation import install, install_crl

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
-from cli.offline.files import write_private
+from cli.files import write_private
 from pki.errors import Conflict, Misconfigured, SealwardError
 
 _LOCK_PATIENCE = 3.0
@@ -33,6 +33,7 @@ class DataDirectory:
         self.tls = path / "tls"
         self.root_pem = path / "root.pem"
         self.ready = path / "ready.json"
+        self.root_token = path / "root-token"
         self._ports = path / "ports.json"
         self._lock = path / "lock"
 
@@ -93,13 +94,15 @@ class DataDirectory:
             advice = "free space or enlarge the volume, then start again: what is missing will be made"
             raise SealwardError(f"the disk under {self.path} is full", advice=advice) from error
 
-    def announce(self, document: Mapping[str, object]) -> None:
-        """Write `ready.json`: everything answers."""
+    def announce(self, document: Mapping[str, object], token: str) -> None:
+        """Write the root token's file, and `ready.json`: everything answers."""
+        write_private(self.root_token, token.encode() + b"\n")
         write_private(self.ready, json.dumps(document, indent=2).encode() + b"\n")
 
     def withdraw(self) -> None:
-        """Remove `ready.json`."""
+        """Remove `ready.json` and the root token's file: the next start makes another token."""
         self.ready.unlink(missing_ok=True)
+        self.root_token.unlink(missing_ok=True)
 
     def remembered_port(self, name: str) -> int | None:
         """Return the port chosen for `name` at an earlier start, if any.

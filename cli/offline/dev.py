@@ -2,6 +2,8 @@
 
 import functools
 import os
+import shutil
+import sys
 from pathlib import Path
 
 import click
@@ -62,27 +64,40 @@ def _serve(
                 "ca_file": str(directory.root_pem),
                 "acme_directory": directory_url,
                 "token": prepared.token,
+                "token_file": str(directory.root_token),
                 "pid": os.getpid(),
                 "root_sha256": prepared.fingerprint,
                 "http01_port": config.acme.validation.http01_port,
                 "tlsalpn01_port": config.acme.validation.tlsalpn01_port,
-            }
+            },
+            prepared.token,
         )
         click.echo(
             Greeting(
-                directory_url,
-                http_base_url(config),
-                directory.root_pem,
-                prepared.fingerprint,
-                directory.ready,
-                config.acme.validation.http01_port,
-                config.acme.validation.tlsalpn01_port,
-                proved,
+                address=https_base_url(config),
+                directory_url=directory_url,
+                http_url=http_base_url(config),
+                root_pem=directory.root_pem,
+                fingerprint=prepared.fingerprint,
+                root_token=directory.root_token,
+                ready=directory.ready,
+                http01_port=config.acme.validation.http01_port,
+                tlsalpn01_port=config.acme.validation.tlsalpn01_port,
+                proof=proved,
+                login_name=prepared.login_name,
+                programs=_programs_off_the_path(),
             )
         )
         service.watch(supervisor, config)
     finally:
         directory.withdraw()
+
+
+def _programs_off_the_path() -> Path | None:
+    """Return the folder of this installation's command, unless the shell finds it by itself."""
+    folder = Path(sys.executable).parent
+    found = shutil.which("sealward")
+    return None if found is not None and Path(found).parent == folder else folder
 
 
 def _prove(config: Config, directory_url: str, root_pem: Path) -> str:

@@ -6,9 +6,9 @@ import secrets
 import shutil
 from pathlib import Path
 
+from cli.files import write_private
 from cli.offline.data_directory import DataDirectory
 from cli.offline.dev_config import TOKEN_LABEL
-from cli.offline.files import write_private
 from cli.offline.processes import run_forked
 from hsm import softhsm
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from cli.offline.files import write_private
+from cli.files import write_private
 from cli.offline.prepare import write_root
 from cli.offline.settings import config_option, load_complete
 from hsm import softhsm

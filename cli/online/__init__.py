@@ -1,1 +1,1 @@
-"""Commands that speak to a running service over HTTP, and know nothing of the rooms behind it."""
+"""Commands that speak HTTP to a service, and nothing else: they import neither rooms nor the cellar."""

@@ -100,7 +100,7 @@ def sealward(folder: Path, world: World) -> Iterator[Peer]:
 def pebble(folder: Path, world: World) -> Iterator[Peer]:
     """Run pebble without its deliberate delays, refused nonces and reused authorizations."""
     folder.mkdir()
-    certificate, key = _tls(folder)
+    certificate, key = tls(folder)
     port = free_port()
     settings = {
         "listenAddress": f"127.0.0.1:{port}",
@@ -114,7 +114,7 @@ def pebble(folder: Path, world: World) -> Iterator[Peer]:
     command = ["pebble", "-config", str(folder / "pebble.json"), "-dnsserver", world.resolver, "-strict=false"]
     environment = {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0", "PEBBLE_AUTHZREUSE": "0"}
     directory = f"https://127.0.0.1:{port}/dir"
-    with _running(command, folder, environment, directory) as pid:
+    with running(command, folder, environment, directory) as pid:
         yield Peer("pebble", "pebble, everything in memory", pid, directory)
 
 
@@ -145,7 +145,7 @@ def caddy(folder: Path, world: World) -> Iterator[Peer]:
     command = [str(_caddy()), "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
     directory = f"https://localhost:{port}/acme/local/directory"
     environment = {"HTTP_PROXY": f"http://127.0.0.1:{world.port}", "XDG_DATA_HOME": str(folder)}
-    with _running(command, folder, environment, directory) as pid:
+    with running(command, folder, environment, directory) as pid:
         yield Peer("caddy", "Caddy acme_server, bbolt on disk, key in memory, no DNS", pid, directory)
 
 
@@ -153,7 +153,8 @@ PEERS: tuple[Callable[[Path, World], contextlib.AbstractContextManager[Peer]], .
 
 
 @contextlib.contextmanager
-def _running(command: list[str], folder: Path, environment: Mapping[str, str], directory: str) -> Iterator[int]:
+def running(command: list[str], folder: Path, environment: Mapping[str, str], directory: str) -> Iterator[int]:
+    """Run a server until it is no longer needed; give its process id when it answers at `directory`."""
     log = folder / "log"
     whole = {"HOME": str(folder), "PATH": "/usr/bin:/bin", **environment}
     with log.open("wb") as output:
@@ -183,7 +184,7 @@ def _await(directory: str, process: subprocess.Popen[bytes], log: Path) -> None:
             return
 
 
-def _tls(folder: Path) -> tuple[Path, Path]:
+def tls(folder: Path) -> tuple[Path, Path]:
     """Make the certificate and key of a TLS listener."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([])

@@ -8,9 +8,13 @@ import pytest
 from acme_server.problems import TRANSLATIONS
 from hsm import errors as hsm_errors
 from pki import errors
+from pki.api.errors import TRANSLATIONS as API_TRANSLATIONS
 from tests.house.tree import modules
 
-DIALECTS: Mapping[str, Mapping[type[errors.SealwardError], Any]] = {"ACME (RFC 8555 6.7)": TRANSLATIONS}
+DIALECTS: Mapping[str, Mapping[type[errors.SealwardError], Any]] = {
+    "ACME (RFC 8555 6.7)": TRANSLATIONS,
+    "HTTP API": API_TRANSLATIONS,
+}
 """A new door adds its table here."""
 
 

@@ -11,6 +11,9 @@ from tests.interop import clients
 from tests.interop.clients import Client
 from tests.interop.zone import Zone
 from tests.service import Service
+from tests.tokens import token_folder
+
+__all__ = ["token_folder"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
