@@ -70,9 +70,13 @@ class CaRequest(msgspec.Struct, frozen=True):
     public_key: str = ""
 
 
-class RoleRequest(msgspec.Struct, frozen=True):
-    """A role, by the names that clients of the Vault HTTP API use; it replaces what there was."""
+class RoleRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A role, by the names that clients of the Vault HTTP API use; it replaces what there was.
 
+    A setting that is not known is refused: a rule that was misspelt would not hold.
+    """
+
+    name: str = ""
     key_type: str = "ca"
     allow_user_certificates: bool = False
     allow_host_certificates: bool = False

@@ -152,11 +152,14 @@ class Result:
         """Return one line of the report; the ratios are ours to this one's."""
         cpus = [run.cpu_ms for run in self.runs]
         rate, cpu = self.middle("rate"), self.middle("cpu_ms")
-        return (
+        line = (
             f"{self.operation:<20} {self.connections:>2} connections {self.name:<8} {rate:7.0f}/s {cpu:6.2f} ms CPU "
-            f"({min(cpus):.2f}-{max(cpus):.2f}), p50 {self.middle('p50_ms'):.1f} p99 {self.middle('p99_ms'):.1f} ms; "
-            f"sealward: {ours.middle('rate') / rate:.2f} x its rate, {ours.middle('cpu_ms') / cpu:.2f} x its CPU"
+            f"({min(cpus):.2f}-{max(cpus):.2f}), p50 {self.middle('p50_ms'):.1f} p99 {self.middle('p99_ms'):.1f} ms"
         )
+        if self is ours:
+            return line
+        ratios = ours.middle("rate") / rate, ours.middle("cpu_ms") / cpu
+        return f"{line}; sealward: {ratios[0]:.2f} x its rate, {ratios[1]:.2f} x its CPU"
 
 
 def prepare(door: Door) -> Door:

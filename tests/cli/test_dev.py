@@ -1,6 +1,7 @@
 """`sealward dev`: a first start, the next ones, and what happens to its processes."""
 
 import contextlib
+import getpass
 import json
 import os
 import resource
@@ -16,6 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -113,16 +115,45 @@ def test_plain_http_serves_what_certificates_point_to_and_nothing_else(service: 
 
 
 def test_second_start_makes_nothing_anew_but_the_token(tmp_path: Path) -> None:
-    """Root and HTTP port stay; the development token is another one; `ready.json` goes with a clean exit."""
+    """Root and HTTP port stay; the development token is another one; its file and `ready.json` go with a clean exit."""
     service = Service(tmp_path / "data")
     with service:
         first, root = service.ready, service.ca_file.read_bytes()
+        assert Path(first["token_file"]).read_text() == f"{first['token']}\n"
     assert not (service.data / "ready.json").exists()
+    assert not (service.data / "root-token").exists()
     with service:
         assert service.ca_file.read_bytes() == root
         assert service.ready["http_address"] == first["http_address"]
         assert service.ready["address"] == first["address"]
         assert service.ready["token"] != first["token"]
+
+
+def test_ssh_role_for_oneself_is_made_once(tmp_path: Path) -> None:
+    """Dev makes the role `me` for its user's login; what was changed of it since is not changed back."""
+    service = Service(tmp_path / "data")
+    with service:
+        role = _ask(service, "GET", "ssh/roles/me")["data"]
+        assert (role["default_user"], role["allow_user_certificates"]) == (getpass.getuser(), True)
+        assert (role["ttl"], role["max_ttl"]) == (3600, 3600)
+        _ask(service, "POST", "ssh/roles/me", {**role, "ttl": 60, "default_user": "deploy"})
+    with service:
+        assert _ask(service, "GET", "ssh/roles/me")["data"]["ttl"] == 60
+        assert "log in as deploy" in service.output
+        _ask(service, "DELETE", "sys/mounts/ssh")
+    with service:
+        assert "SSH" not in service.output
+
+
+def _ask(service: Service, method: str, path: str, body: object = None) -> Any:
+    """Send a request to the HTTP API with the token of the file, and return what it answers, if anything."""
+    request = urllib.request.Request(  # noqa: S310 - ours
+        f"{service.address}/v1/{path}", None if body is None else json.dumps(body).encode(), method=method
+    )
+    request.add_header("X-Vault-Token", Path(service.ready["token_file"]).read_text().strip())
+    context = ssl.create_default_context(cafile=str(service.ca_file))
+    with urllib.request.urlopen(request, context=context, timeout=10) as answer:  # noqa: S310 - ours
+        return json.loads(answer.read() or b"null")
 
 
 def test_folder_may_be_moved(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,7 +53,7 @@ class Search:
         )
 
 
-def files_below(*folders: Path, leave_out: tuple[Path, ...] = ()) -> dict[str, bytes]:
+def files_below(*folders: Path, leave_out: Sequence[Path] = ()) -> dict[str, bytes]:
     """Return the contents of all files there, by their paths."""
     paths = [path for folder in folders for path in ([folder] if folder.is_file() else sorted(folder.rglob("*")))]
     return {str(path): path.read_bytes() for path in paths if path.is_file() and path not in leave_out}

@@ -21,8 +21,8 @@ from tests.tokens import USER_PIN, SoftToken
 
 _KILLED = -9
 _SHOWN = "bootstrap credential"
-_KINDS = ["2", "2", "3", "3", "4"]
-"""CKO_PUBLIC_KEY and CKO_PRIVATE_KEY of root and intermediate, CKO_SECRET_KEY of the KEK."""
+_KINDS = [*"22223333", "4"]
+"""CKO_PUBLIC_KEY and CKO_PRIVATE_KEY of root, intermediate and the two CAs of SSH, CKO_SECRET_KEY of the KEK."""
 
 
 @pytest.fixture(scope="module")

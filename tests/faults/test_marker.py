@@ -54,7 +54,7 @@ class House:
     def places(self) -> dict[str, bytes]:
         """Return all that the service has written or shows, but for files whose purpose is to hold a secret."""
         data = self.service.data
-        meant = (data / "pin", data / "so-pin", data / "ready.json")
+        meant = [data / name for name in ("pin", "so-pin", "ready.json", "root-token")]
         return files_below(self.folder, leave_out=meant) | processes(self.service.pid)
 
 
@@ -294,33 +294,56 @@ def _sent_raw(house: House, octets: bytes, *, tls: bool = True) -> bytes:
 
 
 def _use_logins(house: House) -> None:
-    """Log in by password and by secret-id, rightly and wrongly; without these methods, what is sent is refused."""
-    api, password, wrong = house.api, house.marker("password"), house.marker("wrong password")
-    methods = api.get("sys/auth")
-    if "userpass/" in methods:
-        api.post("auth/userpass/users/bob", {"password": password, "policies": "default"})
-        token = api.post("auth/userpass/login/bob", {"password": password}).document["auth"]["client_token"]
-        house.search.add("token of a login", token.partition(".")[2])
-        new = house.marker("new password")
-        api.post("auth/userpass/users/bob/password", {"password": new})
-        api.post("auth/userpass/login/bob", {"password": new})
-        house.refused(api.ask("POST", "auth/userpass/users/eve", {"password": [wrong]}), "wrong password")
-    house.refused(api.ask("POST", "auth/userpass/login/bob", {"password": wrong}), "wrong password")
-    in_name = house.marker("password sent as the name")
-    house.refused(api.ask("POST", f"auth/userpass/login/{in_name}", {"password": "x"}), "password sent as the name")
-    chosen, bad = house.search.add("chosen secret-id", secrets.token_hex(20)), house.marker("wrong secret-id")
-    if "approle/" in methods:
-        api.post("auth/approle/role/app", {"token_policies": "default"})
-        role_id = api.get("auth/approle/role/app/role-id")["role_id"]
-        given = api.post("auth/approle/role/app/secret-id").data["secret_id"]
-        house.search.add("secret-id", given)
-        api.post("auth/approle/role/app/custom-secret-id", {"secret_id": chosen})
-        for secret_id in (given, chosen):
-            made = api.post("auth/approle/login", {"role_id": role_id, "secret_id": secret_id}).document["auth"]
-            house.search.add(f"token of {secret_id[:4]}", made["client_token"].partition(".")[2])
-        api.post("auth/approle/role/app/secret-id/lookup", {"secret_id": given})
-        api.post("auth/approle/role/app/secret-id/destroy", {"secret_id": chosen})
-    house.refused(api.ask("POST", "auth/approle/login", {"role_id": "app", "secret_id": bad}), "wrong secret-id")
+    """Log in by password and by secret-id, rightly and wrongly."""
+    _use_passwords(house)
+    _use_secret_ids(house)
+
+
+def _use_passwords(house: House) -> None:
+    api, password, new, wrong = house.api, *map(house.marker, ("password", "new password", "wrong password"))
+    api.post("auth/userpass/users/bob", {"password": password, "policies": "default"})
+    _logged_in(house, "userpass/login/bob", {"password": password})
+    api.post("auth/userpass/users/bob/password", {"password": new})
+    _logged_in(house, "userpass/login/bob", {"password": new})
+    for path, given in (
+        ("users/eve", [wrong]),
+        ("users/eve", {"x": wrong}),
+        ("login/bob", wrong),
+        ("login/bob", [wrong]),
+    ):
+        house.refused(api.ask("POST", f"auth/userpass/{path}", {"password": given}), "wrong password")
+    as_name = house.marker("password sent as the name")
+    reply = api.ask("POST", f"auth/userpass/login/{as_name}", {"password": "x"})
+    house.refused(reply, "password sent as the name")
+
+
+def _use_secret_ids(house: House) -> None:
+    api, wrong = house.api, house.marker("wrong secret-id")
+    chosen = house.search.add("chosen secret-id", secrets.token_hex(20))
+    api.post("auth/approle/role/app", {"token_policies": "default"})
+    role_id = api.get("auth/approle/role/app/role-id")["role_id"]
+    given = api.post("auth/approle/role/app/secret-id").data["secret_id"]
+    house.search.add("secret-id", given)
+    api.post("auth/approle/role/app/custom-secret-id", {"secret_id": chosen})
+    for secret_id in (given, chosen):
+        _logged_in(house, "approle/login", {"role_id": role_id, "secret_id": secret_id})
+    api.post("auth/approle/role/app/secret-id/lookup", {"secret_id": given})
+    api.post("auth/approle/role/app/secret-id/destroy", {"secret_id": chosen})
+    for operation in ("lookup", "destroy"):
+        reply = api.ask("POST", f"auth/approle/role/app/secret-id/{operation}", {"secret_id": wrong})
+        assert wrong.encode() not in reply.body
+    for body in (
+        {"role_id": role_id, "secret_id": wrong},
+        {"role_id": wrong, "secret_id": given},
+        {"secret_id": [wrong]},
+    ):
+        house.refused(api.ask("POST", "auth/approle/login", body), "wrong secret-id")
+
+
+def _logged_in(house: House, path: str, body: dict[str, str]) -> None:
+    """Log in, and look for the token too."""
+    token = house.api.post(f"auth/{path}", body).document["auth"]["client_token"]
+    house.search.add(f"token {len(house.search.secrets)}", token.partition(".")[2])
 
 
 def _have_a_key(house: House) -> None:

@@ -1,7 +1,9 @@
 """What openssl says of a certificate, and of a server that shows one."""
 
+import os
 import subprocess
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 
 from cryptography import x509
@@ -12,9 +14,16 @@ from tests.interop.deadlines import eventually
 REVOKED_WITHIN_SECONDS = 2
 
 
-def _openssl(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = ["openssl", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False, stdin=subprocess.DEVNULL)
+def _openssl(*arguments: str | Path, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["openssl", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, **(environment or {})},
+    )
 
 
 def verify(chain: Path, root: Path, *options: str | Path) -> subprocess.CompletedProcess[str]:
@@ -46,13 +55,16 @@ def wait_until_revoked(chain: Path, root: Path) -> None:
     eventually(refused, REVOKED_WITHIN_SECONDS, lambda: f"{chain} is good still")
 
 
-def connect(port: int, name: str, root: Path, *options: str | Path) -> subprocess.CompletedProcess[str]:
+def connect(
+    port: int, name: str, root: Path, *options: str | Path, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Connect to the TLS server at a port of this machine, as one that must be `name`: a DNS name or IPv4 address."""
     is_address = name.replace(".", "").isdecimal()
     who = ("-noservername", "-verify_ip", name) if is_address else ("-servername", name, "-verify_hostname", name)
     return _openssl(
         *("s_client", "-connect", f"127.0.0.1:{port}", *who),
         *("-verify_return_error", "-x509_strict", "-CAfile", root, *options),
+        environment=environment,
     )
 
 

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_ssh_publ
 from cryptography.x509.oid import NameOID
 
 from tests.interop import clients
+from tests.interop.deadlines import eventually
 from tests.interop.sshd import make_key
 from tests.service import Service
 
@@ -92,6 +93,8 @@ def test_a_person_logs_in_by_userpass(house: Service, root: Any) -> None:
     assert root.auth.userpass.delete_user("alice").status_code == 204
 
 
+# Its `patch` reads by a default of its own, of which it warns.
+@pytest.mark.filterwarnings("ignore:The raise_on_deleted_version parameter:DeprecationWarning")
 def test_a_secret_lives_through_its_versions(root: Any) -> None:
     """Create, read, patch, list, delete, undelete, destroy, metadata: the whole life (E01, E02)."""
     kv = root.secrets.kv.v2
@@ -101,7 +104,7 @@ def test_a_secret_lives_through_its_versions(root: Any) -> None:
     assert kv.patch(path="life/one", secret={"b": "2"})["data"]["version"] == 2
     assert _values(kv, "life/one") == {"a": "1", "b": "2"}
     assert _values(kv, "life/one", 1) == {"a": "1", "b": "ü"}
-    assert kv.list_secrets(path="")["data"]["keys"] == ["life/"]
+    assert "life/" in kv.list_secrets(path="")["data"]["keys"]
     assert kv.list_secrets(path="life")["data"]["keys"] == ["one"]
     kv.delete_secret_versions(path="life/one", versions=[1])
     kv.delete_latest_version_of_secret(path="life/one")
@@ -232,11 +235,15 @@ def test_a_certificate_is_signed_and_its_chain_read(house: Service, root: Any) -
     assert pki.read_certificate(serial)["data"]["certificate"].strip() == signed["certificate"].strip()
     assert serial in pki.list_certificates()["data"]["keys"]
     assert pki.revoke_certificate(serial)["data"]["revocation_time"] > 0
-    crl = x509.load_pem_x509_crl(pki.read_crl().encode())
-    assert crl.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None
+    eventually(lambda: _revocation(pki, certificate), 2, lambda: "the CRL does not say so")
     with pytest.raises(hvac.exceptions.InvalidRequest, match=r"evil\.example"):
         pki.sign_certificate("web", _request("evil.example"), "evil.example")
     assert pki.delete_role("web").status_code == 204
+
+
+def _revocation(pki: Any, certificate: x509.Certificate) -> x509.RevokedCertificate | None:
+    crl = x509.load_pem_x509_crl(pki.read_crl().encode())
+    return crl.get_revoked_certificate_by_serial_number(certificate.serial_number)
 
 
 def _request(name: str) -> str:
@@ -258,8 +265,7 @@ def test_an_ssh_key_is_signed(root: Any, tmp_path: Path) -> None:
     certificate = load_ssh_public_identity(signed["signed_key"].encode())
     certificate.verify_cert_signature()  # type: ignore[union-attr]
     assert certificate.valid_principals == [b"deploy"]  # type: ignore[union-attr]
-    ca = ssh.read_public_key() if hasattr(ssh, "read_public_key") else root.read("ssh/config/ca")["data"]["public_key"]
-    assert "ssh-ed25519 " in (ca if isinstance(ca, str) else ca.text)
+    assert ssh.read_public_key()["data"]["public_key"].startswith("ssh-ed25519 ")
     with pytest.raises(hvac.exceptions.InvalidRequest, match="principal"):
         ssh.sign_ssh_key(name="deployers", public_key=public_key, valid_principals="root")
     assert ssh.delete_role("deployers").status_code == 204

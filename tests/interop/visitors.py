@@ -1,10 +1,12 @@
 """TLS servers that take up a renewed certificate, and those who come to them again and again."""
 
 import contextlib
+import socket
 import socketserver
 import ssl
+import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,14 +35,11 @@ class TlsServer(socketserver.ThreadingTCPServer):
         """Where it listens."""
         return int(self.server_address[1])
 
-    def process_request_thread(self, request: object, client_address: object) -> None:
+    def process_request_thread(self, request: socket.socket | tuple[bytes, socket.socket], _address: object) -> None:
         """Shake hands, and part."""
-        del client_address
-        with contextlib.suppress(OSError):
-            self._shake_hands(request)
-
-    def _shake_hands(self, request: object) -> None:
-        with self._present().wrap_socket(request, server_side=True) as shaken:  # type: ignore[call-overload]
+        assert isinstance(request, socket.socket)
+        context = self._present()
+        with request, contextlib.suppress(OSError), context.wrap_socket(request, server_side=True) as shaken:
             shaken.recv(1)
 
     def _present(self) -> ssl.SSLContext:
@@ -54,27 +53,52 @@ class TlsServer(socketserver.ThreadingTCPServer):
 
 @dataclass
 class Visits:
-    """What became of the handshakes: how many were good, which failed, and how many were cut and good at the second."""
+    """What became of handshakes with the server at `port`, by openssl, as `name` and with `root` alone.
 
+    `shown` are the certificates in turn, `streak` is how often the last of them was shown since another.
+    What is `cut` was good at the second attempt.
+    """
+
+    port: int
+    name: str
+    root: Path
+    environment: Mapping[str, str] | None = None
     good: int = 0
     cut: int = 0
+    streak: int = 0
     failed: list[str] = field(default_factory=list)
-    serials: list[int] = field(default_factory=list)
+    shown: list[x509.Certificate] = field(default_factory=list)
+
+    def visit(self) -> None:
+        """Shake hands once."""
+        answer = self._connect()
+        if answer.returncode and any(sign in answer.stderr for sign in _CUT):
+            self.cut += 1
+            answer = self._connect()
+        if answer.returncode or _GOOD not in answer.stdout:
+            self.failed.append(answer.stdout[-500:] + answer.stderr)
+            return
+        self.good += 1
+        self.streak += 1
+        certificate = x509.load_pem_x509_certificate(answer.stdout.encode())
+        if certificate not in self.shown[-1:]:
+            self.streak = 1
+            self.shown.append(certificate)
+
+    def _connect(self) -> subprocess.CompletedProcess[str]:
+        return openssl.connect(self.port, self.name, self.root, environment=self.environment)
 
 
 @contextlib.contextmanager
-def visiting(port: int, name: str, root: Path) -> Iterator[Visits]:
-    """Let openssl verify the server at a port, as `name` and with `root` alone, for as long as the block runs.
-
-    The first handshake is done when the block begins, and one more after it has ended.
-    """
-    visits, leaving = Visits(), threading.Event()
+def visiting(visits: Visits) -> Iterator[Visits]:
+    """Visit again and again for as long as the block runs: before it begins, and once more after it has ended."""
+    leaving = threading.Event()
 
     def come() -> None:
         while not leaving.wait(_PAUSE_SECONDS):
-            _visit(visits, port, name, root)
+            visits.visit()
 
-    _visit(visits, port, name, root)
+    visits.visit()
     visitor = threading.Thread(target=come)
     visitor.start()
     try:
@@ -82,21 +106,7 @@ def visiting(port: int, name: str, root: Path) -> Iterator[Visits]:
     finally:
         leaving.set()
         visitor.join()
-    _visit(visits, port, name, root)
-
-
-def _visit(visits: Visits, port: int, name: str, root: Path) -> None:
-    answer = openssl.connect(port, name, root)
-    if answer.returncode and any(sign in answer.stderr for sign in _CUT):
-        visits.cut += 1
-        answer = openssl.connect(port, name, root)
-    if answer.returncode or _GOOD not in answer.stdout:
-        visits.failed.append(answer.stdout[-500:] + answer.stderr)
-        return
-    visits.good += 1
-    serial = x509.load_pem_x509_certificate(answer.stdout.encode()).serial_number
-    if serial not in visits.serials[-1:]:
-        visits.serials.append(serial)
+    visits.visit()
 
 
 @contextlib.contextmanager
