@@ -4,6 +4,7 @@ parse -> mount -> operation -> token -> principal -> policy -> body -> engine ->
 """
 
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -38,6 +39,9 @@ ANONYMOUS = "anonymous"
 _PUBLIC_READS = frozenset({Verb.READ, Verb.LIST})
 _UNRECORDED = DatabaseUnavailable("the audit event could not be recorded, so nothing is answered")
 _OBJECT_LIMIT = 1024
+_LOGINS = "auth/"
+"""Below it the names of users are paths, and people type a password for their name."""
+_TOKEN = re.compile(r"sw\.[A-Za-z0-9_-]{43}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +82,11 @@ class _Act:
 
     @property
     def told_path(self) -> str:
-        """The path as the log holds it."""
+        """The path as the log holds it: without what may be a secret that was typed in the wrong place."""
         if self.route is not None and self.route.operation.private:
             return f"{self.route.mount.path}{self.route.operation.pattern}"
+        if self.route is None and self.principal is None and self.path.startswith(_LOGINS):
+            return _printable("/".join(self.path.split("/", 2)[:2])) + "/..."
         return _printable(self.path)
 
     def body(self, request: Request, operation: Operation) -> msgspec.Struct:
@@ -97,7 +103,8 @@ class _Act:
 
 
 def _printable(path: str) -> str:
-    """Return a path as the log holds it: one that was refused may have any characters in it."""
+    """Return a path as the log holds it: one that was refused may have any characters in it, and a token too."""
+    path = _TOKEN.sub("(token)", path)
     return path if path.isprintable() and len(path) <= _OBJECT_LIMIT else ascii(path[:_OBJECT_LIMIT])
 
 

@@ -118,7 +118,7 @@ def test_tokens_by_value_and_by_accessor(bao: Client) -> None:
     assert bao.attempt("token", "lookup", BAO_TOKEN=child["client_token"]).code == _REFUSED
 
 
-def test_policies(bao: Client) -> None:
+def test_policies_are_written_read_and_deleted(bao: Client) -> None:
     """Write, read, list, delete; a file that is no policy is refused."""
     (bao.folder / "app.hcl").write_text(_POLICY)
     assert "Success" in bao.run("policy", "write", "app", "app.hcl")
@@ -130,7 +130,7 @@ def test_policies(bao: Client) -> None:
     assert "fly" in _refused(bao, "policy", "write", "bad", "bad.hcl")
 
 
-def test_secrets_engines(bao: Client) -> None:
+def test_secrets_engines_are_enabled_tuned_and_disabled(bao: Client) -> None:
     """Enable, list, tune, disable; what has no effect here is refused, and so is what is not here."""
     assert {"secret/", "pki/", "ssh/"} <= _json(bao, "secrets", "list").keys()
     assert "Success" in bao.run("secrets", "enable", "-path=team", "-version=2", "kv")
@@ -143,7 +143,7 @@ def test_secrets_engines(bao: Client) -> None:
     assert "'transit'" in _refused(bao, "secrets", "enable", "transit")
 
 
-def test_auth_methods(bao: Client) -> None:
+def test_auth_methods_are_enabled_tuned_and_disabled(bao: Client) -> None:
     """Enable, list, tune, disable; what is not here is refused by its name."""
     assert {"token/", "approle/", "userpass/"} <= _json(bao, "auth", "list").keys()
     assert "Success" in bao.run("auth", "enable", "-path=people", "userpass")
@@ -178,7 +178,7 @@ def test_kv_lives_through_its_versions(bao: Client) -> None:
     assert [versions[number]["destroyed"] for number in "1234"] == [False, True, True, False]
 
 
-def test_kv_metadata(bao: Client) -> None:
+def test_metadata_of_a_secret_is_kept_and_deleted(bao: Client) -> None:
     """Put, patch, get, delete; a secret without metadata, and an empty list, are not found."""
     bao.run("kv", "put", "-mount=secret", "noted", "a=b")
     bao.run("kv", "metadata", "put", "-max-versions=5", "-custom-metadata=owner=me", "secret/noted")
@@ -190,7 +190,7 @@ def test_kv_metadata(bao: Client) -> None:
     assert "No value found" in _refused(bao, "kv", "list", "secret/noted")
 
 
-def test_paths_of_pki(bao: Client) -> None:
+def test_paths_of_pki_are_read_and_written(bao: Client) -> None:
     """A role, a signed request, its certificate, the CA, the list, the revocation, and a refused name (C01, C07)."""
     bao.run("write", "pki/roles/web", "allowed_domains=a.example", "allow_subdomains=true", "ttl=1h")
     assert _json(bao, "read", "pki/roles/web")["data"]["allowed_domains"] == ["a.example"]
@@ -215,7 +215,7 @@ def _make_request(folder: Path, name: str) -> None:
     subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=20)
 
 
-def test_paths_of_ssh(bao: Client) -> None:
+def test_paths_of_ssh_are_read_and_written(bao: Client) -> None:
     """A role, the CA's key, a signed key, and a refused principal (D01)."""
     (bao.folder / "role.json").write_text(json.dumps(_SSH_ROLE))
     bao.run("write", "ssh/roles/deployers", "@role.json")

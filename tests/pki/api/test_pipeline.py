@@ -321,3 +321,22 @@ def test_an_expired_token_is_refused(client_with: NewClient, house_clock: Frozen
     assert client.post("things/echo").status == 200
     house_clock.advance(timedelta(minutes=1))
     assert client.post("things/echo").document["code"] == "unauthenticated"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "recorded"),
+    [
+        ("POST", "auth/token/revoke/{token}", "auth/token/revoke/(token)"),
+        ("GET", "secret/data/{token}", "secret/data/(token)"),
+    ],
+)
+def test_a_token_in_a_path_is_not_recorded(root: Client, house: Core, method: str, path: str, recorded: str) -> None:
+    """L1: whoever puts a token where a name belongs leaves no token in the log."""
+    answer = root.send(method, path.format(token=house.tokens.make("root", ("root",), None)))
+    assert _only(events(house, request_id=answer.document["request_id"])).object == recorded
+
+
+def test_what_is_typed_in_place_of_a_login_s_name_is_not_recorded(anonymous: Client, house: Core) -> None:
+    """L1: a request below auth/ that nobody serves, by nobody known, is recorded without its end."""
+    answer = anonymous.send("GET", "auth/userpass/login/hunter2")
+    assert _only(events(house, request_id=answer.document["request_id"])).object == "auth/userpass/..."

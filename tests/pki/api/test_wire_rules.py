@@ -150,6 +150,14 @@ def test_null_is_a_member_that_was_not_sent(root: Client) -> None:
     assert root.post("sys/mounts/other", {**mount, "config": None}).status == 204
 
 
+def test_an_empty_text_is_false_or_zero(root: Client) -> None:
+    """For a truth value or a number, as hvac sends it in roles of SSH; a text that says something else is refused."""
+    echoed = root.post("things/echo", {"is_good": "", "count": ""}).data["body"]
+    assert (echoed["is_good"], echoed["count"]) == (False, 0)
+    assert root.post("things/echo", {"is_good": "perhaps"}).status == 400
+    assert root.post("things/echo", {"count": "5x"}).status == 400
+
+
 def test_the_envelope_has_all_its_members(root: Client) -> None:
     """All eight are there, null where there is nothing."""
     root.post("things/item/a", {"value": "v"})
