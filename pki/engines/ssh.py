@@ -103,6 +103,13 @@ class RoleRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     default_extensions_template: bool = False
     cidr_list: str = ""
     exclude_cidr_list: str = ""
+    # Settings of one-time passwords, which hvac sends with every role: they mean nothing to a certificate.
+    key: str = ""
+    admin_user: str = ""
+    port: int = 0
+    key_bits: int = 0
+    install_script: str = ""
+    key_option_specs: str = ""
 
 
 class SignRequest(msgspec.Struct, frozen=True):
@@ -310,6 +317,8 @@ def _refuse_unsupported(body: RoleRequest) -> None:
         raise _unsupported("certificates without principals (allow_empty_principals)", "name them in allowed_users")
     if body.cidr_list or body.exclude_cidr_list:
         raise _unsupported("cidr_list and exclude_cidr_list", "use the critical option source-address")
+    if body.key or body.admin_user or body.install_script or body.key_option_specs:
+        raise _unsupported("key, admin_user, install_script and key_option_specs", "leave them out")
     if body.algorithm_signer not in {"", "default", "rsa-sha2-512"}:
         raise _unsupported(f"signatures by {body.algorithm_signer[:32]!a}", "an RSA CA signs with rsa-sha2-512 alone")
 
