@@ -9,6 +9,7 @@ import hmac
 import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import orjson
@@ -52,6 +53,8 @@ _FIELDS = (
 _BY_DIGEST = f"SELECT {_FIELDS} FROM tokens WHERE digest = ?"  # noqa: S608 - ours
 _BY_ACCESSOR = f"SELECT {_FIELDS} FROM tokens WHERE id = ?"  # noqa: S608 - ours
 _EXPIRES_AT, _REVOKED_AT, _USES_LEFT = 8, 9, 10
+_ALL = tuple(tokens.columns.keys())
+_WHOLE = f"SELECT {', '.join(_ALL)} FROM tokens WHERE namespace_id = ? AND "  # noqa: S608 - ours
 _COLUMNS = tuple(name for name in tokens.columns.keys() if name not in {"used_at", "revoked_at"})  # noqa: SIM118
 _INSERT = Prepared(insert(tokens), _COLUMNS)
 
@@ -118,7 +121,7 @@ class Tokens:
         Raises:
             NotFound: there is none.
         """
-        return self._live(tokens.c.id == accessor if _ACCESSOR.fullmatch(accessor) else None, spent=spent)
+        return self._live("id = ?", accessor if _ACCESSOR.fullmatch(accessor) else None, spent=spent)
 
     def lookup_token(self, token: str) -> Token:
         """Return what is kept of a live token, given the token; this counts no use of it.
@@ -126,13 +129,11 @@ class Tokens:
         Raises:
             NotFound: there is none.
         """
-        return self._live(tokens.c.digest == self._digest(token) if _TOKEN.fullmatch(token) else None)
+        return self._live("digest = ?", self._digest(token) if _TOKEN.fullmatch(token) else None)
 
-    def _live(self, which: ColumnElement[bool] | None, *, spent: bool = False) -> Token:
-        found: Token | None = None
-        if which is not None:
-            with self._database.read() as tx:
-                found = _find(tx, which)
+    def _live(self, where: str, key: str | None, *, spent: bool = False) -> Token:
+        row = None if key is None else self._database.point(_WHOLE + where, (NAMESPACE, key))
+        found = None if row is None else _token(SimpleNamespace(**dict(zip(_ALL, row, strict=True))))
         if found is None or not found.is_live(self._clock.now()) or (found.uses_left == 0 and not spent):
             raise NotFound("there is no such token")
         return found
@@ -370,7 +371,7 @@ def _token(row: Any) -> Token:
         metadata=orjson.loads(row.metadata),
         parent=row.parent_id,
         lifetime=timedelta(milliseconds=row.lifetime) if row.lifetime else None,
-        renewable=row.renewable,
+        renewable=bool(row.renewable),  # 0 or 1 where the driver gives it
         uses_left=row.uses_left,
         created_at=from_ms(row.created_at),
         expires_at=_moment(row.expires_at),

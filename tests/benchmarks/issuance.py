@@ -85,7 +85,7 @@ def run(core: Core, count: int) -> list[Figure]:
         VoidRunError: durability or audit was off.
     """
     settings_of(core)
-    ders = requests(3 * count)
+    ders = requests(3 * count + _AT_ONCE)
     core.gate.issue(_wanted(parse_csr(ders[0])))  # caches, and the shape that pkilint sees once
     events = count_events(core)
     whole = measure(
@@ -96,10 +96,10 @@ def run(core: Core, count: int) -> list[Figure]:
     crowded = measure_at_once(
         f"whole, {_AT_ONCE} at once",
         lambda der: core.gate.issue(_wanted(parse_csr(der))),
-        ders[count : 2 * count],
+        ders[count : 2 * count + _AT_ONCE],
         _AT_ONCE,
     )
-    return [whole, crowded, *_parts(core, ders[2 * count :])]
+    return [whole, crowded, *_parts(core, ders[2 * count + _AT_ONCE :])]
 
 
 def _parts(core: Core, ders: list[bytes]) -> Iterator[Figure]:
