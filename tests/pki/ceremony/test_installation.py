@@ -28,6 +28,9 @@ from tests.house_fixture import configure
 from tests.pki.ceremony.stage import Stage, count, write_request
 from tests.tokens import SoftToken, fresh_token
 
+_FOUNDED = 5
+"""The KEK, and the key pairs of the two CAs of SSH."""
+
 
 @pytest.fixture
 def external(migrated_url: str, token_folder: Path, tmp_path: Path) -> Config:
@@ -77,11 +80,11 @@ def _hold(stage: Stage, core: Core, *, request: bytes | None = None, **changes: 
 
 
 def test_an_external_root_leaves_the_service_without_a_ca_of_its_own(service: Core) -> None:
-    """CA49: init makes the KEK and the data key, no CA key; founding again changes nothing."""
+    """CA49: init makes the KEK and the keys of SSH, no key of an X.509 CA; founding again changes nothing."""
     assert service.issuers.active() == []
-    assert count(service.hsm) == 1
+    assert count(service.hsm) == _FOUNDED
     found(service.config)
-    assert count(service.hsm) == 1
+    assert count(service.hsm) == _FOUNDED
     assert service.profiles.names() == ["default"]
 
 
@@ -93,7 +96,7 @@ def test_a_request_is_for_one_key_however_often_it_is_made(service: Core) -> Non
     assert request.is_signature_valid
     assert request.subject == subject
     assert request.public_key() == x509.load_pem_x509_csr(again).public_key()
-    assert count(service.hsm) == 3
+    assert count(service.hsm) == _FOUNDED + 2
 
 
 @pytest.mark.parametrize("algorithm", ["rsa-2048", "ed25519"])
