@@ -19,6 +19,12 @@ from tests.faults.crash_load import Load, Wire, load_on
 from tests.house_fixture import BASE_URL
 from tests.service import Service, free_port, is_running, processes_of
 
+pytestmark = [
+    # Python's ssl loses a socket whose peer is gone between connect and handshake: `wrap_socket` raises, and keeps it.
+    pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning"),
+]
+
 _RESTART_SECONDS = 3.0
 
 
