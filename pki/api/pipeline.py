@@ -4,7 +4,6 @@ parse -> mount -> operation -> token -> principal -> policy -> body -> engine ->
 """
 
 import logging
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +22,7 @@ from pki.api.routes import Routes
 from pki.audit.trail import Event, Trail
 from pki.errors import DatabaseUnavailable, Denied, NotFound
 from pki.identity.principals import Principal
-from pki.identity.tokens import Tokens
+from pki.identity.tokens import Tokens, without_tokens
 from pki.mounts import SYSTEM, Mount, Mounts
 from pki.operations.call import Call, Reply
 from pki.operations.declare import Engine, NoBody, Operation, Verb
@@ -41,7 +40,6 @@ _UNRECORDED = DatabaseUnavailable("the audit event could not be recorded, so not
 _OBJECT_LIMIT = 1024
 _LOGINS = "auth/"
 """Below it the names of users are paths, and people type a password for their name."""
-_TOKEN = re.compile(r"sw\.[A-Za-z0-9_-]{43}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +102,7 @@ class _Act:
 
 def _printable(path: str) -> str:
     """Return a path as the log holds it: one that was refused may have any characters in it, and a token too."""
-    path = _TOKEN.sub("(token)", path)
+    path = without_tokens(path)
     return path if path.isprintable() and len(path) <= _OBJECT_LIMIT else ascii(path[:_OBJECT_LIMIT])
 
 
